@@ -1,0 +1,1 @@
+"""The words of the house: frozen values that travel between rooms. No behaviour, no I/O."""

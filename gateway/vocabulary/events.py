@@ -1,0 +1,87 @@
+"""The closed catalogue of audit events."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What an audit event tells. Values are stable: they stand in files that outlive this program."""
+
+    ACCESS = "access"
+    """A response that revealed patients was released, or its probe was counted."""
+    WITHHELD = "withheld"
+    REFUSED = "refused"
+    CHALLENGED = "challenged"
+    UNSAFE_SENT = "unsafe-sent"
+    """An unsafe method on a revealing route, recorded before it goes upstream."""
+    LOGIN_SEEN = "login-seen"
+    LOGIN_FAILED = "login-failed"
+    LOGOUT = "logout"
+    CODE_ACCEPTED = "code-accepted"
+    CODE_REFUSED = "code-refused"
+    RECOVERY_USED = "recovery-used"
+    INVITED = "invited"
+    INVITATION_USED = "invitation-used"
+    INVITATION_REFUSED = "invitation-refused"
+    ENROLMENT_DENIED = "enrolment-denied"
+    ENROLLED = "enrolled"
+    FACTOR_RESET = "factor-reset"
+    ACCOUNT_LOCKED = "account-locked"
+    ACCOUNT_UNLOCKED = "account-unlocked"
+    SESSION_OPENED = "session-opened"
+    SESSION_CLOSED = "session-closed"
+    NEAR_LIMIT = "near-limit"
+    WOULD = "would"
+    """A control in observe mode would have refused or withheld."""
+    SIGHTED = "sighted"
+    STREAM_CUT = "stream-cut"
+    FAIL_CLOSED = "fail-closed"
+    CONFIG_LOADED = "config-loaded"
+    CONFIG_REFUSED = "config-refused"
+    STARTED = "started"
+    STOPPED = "stopped"
+    STORE_ADOPTED = "store-adopted"
+    KEYS_MADE = "keys-made"
+    AUDIT_QUERIED = "audit-queried"
+    GAP = "gap"
+    """The writer recovered after a crash or an interruption."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One journal entry before it has a place in the log.
+
+    *at_ms* Unix milliseconds. *account* is the canonical login of the acting professional or of the
+    account acted upon, *operator* the local user of a command. *patients* are pseudonyms
+    (``<kid>:<32 hex>``), *opened* tells whether they were opened or listed. *client* is the resolved
+    client address. *detail* holds a few short, non-personal strings.
+    """
+
+    kind: EventKind
+    at_ms: int
+    request_id: str | None = None
+    realm: str | None = None
+    account: str | None = None
+    account_class: str | None = None
+    establishment: str | None = None
+    operator: str | None = None
+    session: str | None = None
+    app: str | None = None
+    route: str | None = None
+    route_kind: str | None = None
+    method: str | None = None
+    status: int | None = None
+    client: str | None = None
+    client_port: int | None = None
+    rule: str | None = None
+    reason: str | None = None
+    control: str | None = None
+    patients: tuple[str, ...] = ()
+    opened: bool | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    categories: tuple[str, ...] = ()
+    sensitivity: str | None = None
+    policy_id: str | None = None
+    reference: str | None = None
+    detail: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,34 @@
+"""Secret keys as values. Their repr never shows them."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """Symmetric keys of one purpose by key id; *current* is the one that makes new values. Keys are 32 bytes."""
+
+    purpose: str
+    current: str
+    keys: dict[str, bytes] = field(repr=False)
+
+    def key(self) -> bytes:
+        """Return the current key."""
+        return self.keys[self.current]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key the gateway holds. Ed25519 private keys are their 32 raw bytes.
+
+    session: gateway cookies (HS256) and their forms' tokens. binding: hashes of app cookies. names:
+    account ids. sealing: secrets at rest (AES-256-GCM). pseudonyms: patients. assertion: Ed25519,
+    X-Ecluse-Assertion. checkpoint: Ed25519, audit checkpoints.
+    """
+
+    session: KeyRing
+    binding: KeyRing
+    names: KeyRing
+    sealing: KeyRing
+    pseudonyms: KeyRing
+    assertion: KeyRing
+    checkpoint: KeyRing
