@@ -1,0 +1,317 @@
+"""The store's client: coalescing, deadlines, outages, error replies, lost functions, on every store."""
+
+import asyncio
+import datetime
+import ipaddress
+import itertools
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
+from gateway.valkey.embedded import find_server
+from gateway.valkey.library import compose
+from tests.stores.servers import Server, eventually
+
+ECHO = """
+redis.register_function('echo', function(keys, args)
+  local refused = guard(keys, args)
+  if refused then return refused end
+  return args[2]
+end)
+redis.register_function('count', function(keys, args)
+  local refused = guard(keys, args)
+  if refused then return refused end
+  return redis.call('INCR', keys[2])
+end)
+"""
+
+
+@pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.redis_server)])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    binary = find_server() if request.param == "valkey" else shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("redis-server is not installed")
+    own = Server(binary)
+    yield own
+    own.remove()
+
+
+@pytest.fixture
+async def client(server: Server, tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(server.url, libraries=[ECHO], state_dir=tmp_path)
+    yield opened
+    await opened.close()
+
+
+async def echo(store: Store, text: str = "x") -> bytes:
+    answer: bytes = await store.call("echo", [], [text])
+    return answer
+
+
+async def test_every_caller_gets_its_own_answer(client: Store) -> None:
+    answers = await asyncio.gather(*(echo(client, str(number)) for number in range(1_000)))
+    assert answers == [str(number).encode() for number in range(1_000)]
+
+
+async def test_callers_that_give_up_disturb_nobody(client: Store) -> None:
+    calls = [asyncio.ensure_future(echo(client, str(number))) for number in range(300)]
+    await asyncio.sleep(0)
+    for call in calls[::3]:
+        call.cancel()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for number, answer in enumerate(answers):
+        if number % 3 == 0:
+            assert isinstance(answer, asyncio.CancelledError)
+        else:
+            assert answer == str(number).encode()
+    assert await echo(client, "after") == b"after"
+
+
+async def test_a_call_given_up_before_it_travels_is_not_sent(client: Store) -> None:
+    call = asyncio.ensure_future(client.call("count", ["counter"], []))
+    await asyncio.sleep(0)
+    call.cancel()
+    assert await client.call("count", ["counter"], []) == 1
+
+
+async def test_one_error_reply_in_a_batch_is_its_caller_s_alone(client: Store) -> None:
+    await client.execute("SET", "counter", "no number")
+    wrong, right, emptied = await asyncio.gather(
+        client.call("count", ["counter"], ["SECRET-ARGUMENT"]),
+        echo(client, "right"),
+        client.execute("HGET", "counter", "SECRET-FIELD"),
+        return_exceptions=True,
+    )
+    assert right == b"right"
+    for failed in (wrong, emptied):
+        assert isinstance(failed, StoreUnavailable)
+        assert "SECRET" not in str(failed)
+
+
+@pytest.mark.parametrize("outage", ["killed", "frozen"])
+async def test_outage_fails_within_the_deadline_then_at_once_then_recovers(
+    client: Store, server: Server, outage: str
+) -> None:
+    assert await echo(client) == b"x"
+    if outage == "killed":
+        server.kill()
+    else:
+        server.send(signal.SIGSTOP)
+    started_s = time.monotonic()
+    answers = await asyncio.gather(*(echo(client) for _ in range(50)), return_exceptions=True)
+    assert time.monotonic() - started_s < 0.95
+    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    await asyncio.sleep(0.05)
+    started_s = time.monotonic()
+    for _ in range(200):
+        with pytest.raises(StoreUnavailable):
+            await echo(client)
+    assert time.monotonic() - started_s < 0.2
+    assert client.down
+    if outage == "killed":
+        server.start()
+    else:
+        server.send(signal.SIGCONT)
+    await eventually(lambda: echo(client), within_s=3)
+    assert not client.down
+
+
+async def test_a_restart_between_two_calls_costs_at_most_the_calls_under_way(
+    client: Store, server: Server
+) -> None:
+    assert await client.call("count", ["counter"], []) == 1
+    server.send(signal.SIGTERM)
+    server.process.wait() if server.process else None
+    server.start()
+    await eventually(lambda: echo(client))
+    assert await client.call("count", ["counter"], []) == 2
+
+
+async def test_a_connection_closed_while_idle_is_noticed_before_it_is_used(
+    client: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.valkey.client._IDLE_S", 0.0)
+    await echo(client)
+    other = await Store.open(
+        f"unix://{client.address.removeprefix('unix://')}", libraries=[ECHO], state_dir=None
+    )
+    await other.execute("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await other.close()
+    assert await echo(client) == b"x"
+
+
+async def test_lost_functions_are_loaded_again_for_all_callers(client: Store) -> None:
+    await client.execute("FUNCTION", "FLUSH")
+    assert await asyncio.gather(*(echo(client, str(number)) for number in range(100))) == [
+        str(number).encode() for number in range(100)
+    ]
+
+
+async def test_an_emptied_store_refuses(client: Store) -> None:
+    await client.execute("FLUSHALL")
+    with pytest.raises(StoreEmptied):
+        await echo(client)
+
+
+async def test_a_store_that_lost_its_disk_refuses(client: Store, server: Server) -> None:
+    server.forget()
+    server.start()
+    with pytest.raises(StoreEmptied):
+        await eventually(lambda: echo(client))
+
+
+@pytest.mark.parametrize(
+    ("harm", "word"),
+    [
+        # Full memory, a replica, a store that may not write.
+        (("CONFIG", "SET", "maxmemory", "1"), "OutOfMemory"),
+        (("REPLICAOF", "127.0.0.1", "1"), "ReadOnly"),
+    ],
+)
+async def test_a_store_that_refuses_to_write_is_unavailable(
+    client: Store, harm: tuple[str, ...], word: str
+) -> None:
+    await client.execute(*harm)
+    with pytest.raises(StoreUnavailable, match=word):
+        await client.call("count", ["counter"], [])
+
+
+async def test_rights_and_passwords(client: Store, server: Server, tmp_path: Path) -> None:
+    await client.execute("ACL", "SETUSER", "gate", "on", ">Tr0ubador", "+@all", "~*")
+    url = server.url.replace("unix://", "unix://gate:Tr0ubador@")
+    named = await Store.open(url, libraries=[ECHO], state_dir=tmp_path)
+    assert await echo(named) == b"x"
+    await client.execute("ACL", "SETUSER", "gate", "-fcall")
+    with pytest.raises(StoreUnavailable, match="NoPermission") as refused:
+        await echo(named)
+    assert "Tr0ubador" not in str(refused.value) + repr(named) + named.address
+    await named.close()
+    with pytest.raises(StoreUnavailable) as refused:
+        await Store.open(url.replace("Tr0ubador", "Wr0ng"), libraries=[ECHO], state_dir=tmp_path)
+    assert "Wr0ng" not in str(refused.value)
+
+
+async def test_a_closed_client_refuses(server: Server, tmp_path: Path) -> None:
+    opened = await Store.open(server.url, libraries=[ECHO], state_dir=tmp_path)
+    call = asyncio.ensure_future(echo(opened))
+    await asyncio.sleep(0)
+    await opened.close()
+    with pytest.raises(StoreUnavailable):
+        await call
+    with pytest.raises(StoreUnavailable):
+        await echo(opened)
+
+
+async def test_a_port_that_never_answers() -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(hold, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    started_s = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="800 ms"):
+        await Store.open(f"redis://:pass-word@127.0.0.1:{port}/0", libraries=[ECHO], state_dir=None)
+    assert time.monotonic() - started_s < 0.95
+    silent.close()
+    await silent.wait_closed()
+
+
+async def test_one_probe_at_a_time_however_many_call(unused_tcp_port: int) -> None:
+    accepted = itertools.count()
+    total = 0
+
+    async def slam(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal total
+        total = next(accepted) + 1
+        writer.close()
+
+    slammer = await asyncio.start_server(slam, "127.0.0.1", unused_tcp_port)
+    store = Store(f"redis://127.0.0.1:{unused_tcp_port}", compose([ECHO]), 800)
+    until_s = time.monotonic() + 1.0
+    calls = 0
+    while time.monotonic() < until_s:
+        results = await asyncio.gather(*(echo(store) for _ in range(20)), return_exceptions=True)
+        assert all(isinstance(result, StoreUnavailable) for result in results)
+        calls += 20
+        await asyncio.sleep(0)
+    assert calls > 1_000
+    assert total < 12
+    await store.close()
+    slammer.close()
+    await slammer.wait_closed()
+
+
+@pytest.mark.parametrize("url", ["http://x", "localhost:6379", "", "redis+sentinel://x"])
+async def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ValueError, match="redis://"):
+        await Store.open(url, libraries=[], state_dir=None)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate for 127.0.0.1, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "store")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "store.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.mark.redis_server
+async def test_tls(certificate: Path, unused_tcp_port: int, tmp_path: Path) -> None:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("redis-server is not installed")
+    own = Server(
+        binary,
+        *(
+            "--tls-port",
+            str(unused_tcp_port),
+            "--tls-cert-file",
+            str(certificate),
+            "--tls-auth-clients",
+            "no",
+        ),
+        *("--tls-key-file", str(certificate), "--tls-ca-cert-file", str(certificate)),
+    )
+    try:
+        url = f"rediss://127.0.0.1:{unused_tcp_port}"
+        trusting = await Store.open(f"{url}?ssl_ca_certs={certificate}", libraries=[ECHO], state_dir=tmp_path)
+        assert await echo(trusting) == b"x"
+        await trusting.close()
+        # A certificate that nobody we trust has signed.
+        with pytest.raises(StoreUnavailable):
+            await Store.open(url, libraries=[ECHO], state_dir=tmp_path)
+        # No TLS where TLS is spoken.
+        with pytest.raises(StoreUnavailable):
+            await Store.open(url.replace("rediss", "redis"), libraries=[ECHO], state_dir=tmp_path)
+    finally:
+        own.remove()
