@@ -1,0 +1,337 @@
+-- Limits: check everything, then commit everything or nothing. The oracles are gcra.py, windows.py and distinct.py.
+-- All times are whole microseconds, except the scores of the two patient sets, which are milliseconds.
+
+-- Keys live a day, or an hour, longer than the longest window they serve, and are renewed when less than that
+-- window is left: a memory is never lost inside its window, and few calls pay for the renewal.
+local LIMITS_PATIENTS_TTL_S = 691200
+local LIMITS_COUNTERS_TTL_S = 90000
+local LIMITS_COUNTERS_LONGEST_MS = 86400000
+local LIMITS_LONGEST_MS = 604800000
+local LIMITS_REQUESTS_US = 10000000
+local LIMITS_BUCKETS = 12
+local LIMITS_CHUNK = 1000
+-- Rows, bytes, exports, probes (o) and sightings: their windows.
+local LIMITS_WINDOW_US = { r = 3600000000, b = 3600000000, e = 86400000000, o = 3600000000, s = 3600000000 }
+local LIMITS_LETTERS = { 'r', 'b', 'e', 'o', 's' }
+
+local limits_known, limits_known_count = {}, 0
+local limits_names = {}
+
+-- '200|g,60,e|p600,40,e|r,2000,o': the weight of a listed patient in thousandths, then each limit as
+-- kind, window in seconds (patients only), hard bound, mode (e enforces, o observes).
+local function limits_parse(text)
+  local limits = limits_known[text]
+  if limits then
+    return limits
+  end
+  limits = { listed_weight = tonumber(string.match(text, '^(%d+)')) }
+  for kind, window_s, hard, mode in string.gmatch(text, '|(%a)(%d*),(%d+),(%a)') do
+    limits[#limits + 1] = {
+      kind = kind, hard = tonumber(hard), enforced = mode == 'e', window_ms = (tonumber(window_s) or 0) * 1000,
+    }
+  end
+  if limits_known_count >= 256 then
+    limits_known, limits_known_count = {}, 0
+  end
+  limits_known[text] = limits
+  limits_known_count = limits_known_count + 1
+  return limits
+end
+
+-- The fields of the sub-buckets that count now, oldest first.
+local function limits_fields(letter, newest)
+  local known = limits_names[letter]
+  if not known or known.newest ~= newest then
+    known = { newest = newest }
+    for i = 0, LIMITS_BUCKETS do
+      known[i + 1] = letter .. ':' .. whole(newest - LIMITS_BUCKETS + i)
+    end
+    limits_names[letter] = known
+  end
+  return known
+end
+
+local function limits_scores(key, members)
+  local scores = {}
+  for first = 1, #members, LIMITS_CHUNK do
+    local last = math.min(first + LIMITS_CHUNK - 1, #members)
+    local found = redis.call('ZMSCORE', key, unpack(members, first, last))
+    for i = 1, #found do
+      scores[first + i - 1] = found[i] and tonumber(found[i]) or false
+    end
+  end
+  return scores
+end
+
+local function limits_outside(scores, since)
+  local count = 0
+  for i = 1, #scores do
+    if not scores[i] or scores[i] <= since then
+      count = count + 1
+    end
+  end
+  return count
+end
+
+local function limits_gcra(now_us, stored, limit)
+  if limit.hard == 0 then
+    return { before = 0, after = 1, hard = 0, retry_us = LIMITS_REQUESTS_US }
+  end
+  local interval = math.ceil(LIMITS_REQUESTS_US / limit.hard)
+  local tolerance = interval * limit.hard
+  local ahead = math.max(0, (tonumber(stored) or 0) - now_us)
+  local impossible = ahead > tolerance
+  ahead = math.min(ahead, tolerance)
+  local after = ahead + interval
+  return {
+    before = ahead, after = after, hard = tolerance, retry_us = after - tolerance, arrival_us = now_us + after,
+    full_us = impossible and now_us + tolerance,
+  }
+end
+
+local function limits_counter(now_us, stored, first, cost, limit)
+  local size = LIMITS_WINDOW_US[limit.kind] / LIMITS_BUCKETS
+  local newest, sum = math.floor(now_us / size), 0
+  for i = first, first + LIMITS_BUCKETS do
+    sum = sum + (tonumber(stored[i]) or 0)
+  end
+  local used = { before = sum, after = sum + cost, hard = limit.hard }
+  if used.after > used.hard then
+    used.retry_us = LIMITS_WINDOW_US[limit.kind]
+    local left = used.after
+    for i = 0, LIMITS_BUCKETS do
+      left = left - (tonumber(stored[first + i]) or 0)
+      if left <= used.hard then
+        used.retry_us = (newest + 1 + i) * size - now_us
+        break
+      end
+    end
+  end
+  return used
+end
+
+-- When the others' weight will have fallen far enough for this charge: exact, or the whole window if that lies
+-- further than one page of the oldest patients.
+local function limits_patients_retry(now_ms, keys, limits, limit, opened, listed)
+  local since = '(' .. whole(now_ms - limit.window_ms)
+  local weight = limits.listed_weight
+  local mine, mine_opened = {}, {}
+  for _, member in ipairs(opened) do
+    mine[member], mine_opened[member] = true, true
+  end
+  for _, member in ipairs(listed) do
+    mine[member] = true
+  end
+  local left = #opened * 1000 + #listed * weight
+  local page = LIMITS_CHUNK + #opened + #listed
+  local going = {}
+  for _, source in ipairs({ { keys.patients, mine, weight }, { keys.opened, mine_opened, 1000 - weight } }) do
+    local key, excluded, each = source[1], source[2], source[3]
+    local count, excluded_count = redis.call('ZCOUNT', key, since, '+inf'), 0
+    local found = redis.call('ZRANGEBYSCORE', key, since, '+inf', 'WITHSCORES', 'LIMIT', 0, page)
+    for i = 1, #found, 2 do
+      if excluded[found[i]] then
+        excluded_count = excluded_count + 1
+      else
+        going[#going + 1] = { tonumber(found[i + 1]), each }
+      end
+    end
+    if count * 2 > #found then
+      -- Members beyond the page: which of them are mine is asked one by one, and the last page entry bounds the walk.
+      excluded_count = 0
+      local members = key == keys.patients and listed or {}
+      for _, list in ipairs({ opened, members }) do
+        local scores = limits_scores(key, list)
+        excluded_count = excluded_count + #scores - limits_outside(scores, now_ms - limit.window_ms)
+      end
+    end
+    left = left + (count - excluded_count) * each
+  end
+  table.sort(going, function(a, b) return a[1] < b[1] end)
+  for _, one in ipairs(going) do
+    left = left - one[2]
+    if left <= limit.hard * 1000 then
+      return (one[1] + limit.window_ms - now_ms) * 1000
+    end
+  end
+  return limit.window_ms * 1000
+end
+
+local function limits_patients(now_ms, keys, limit, listed_weight, scores, exactly)
+  local since = now_ms - limit.window_ms
+  local from = '(' .. whole(since)
+  local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
+  local new = limits_outside(scores.patients, since)
+  if not exactly and (had + new) * 10 < limit.hard * 8 then
+    -- Even if all of them had been opened, this would stay below the point where anything is told.
+    return false
+  end
+  local had_opened = redis.call('ZCOUNT', keys.opened, from, '+inf')
+  local new_opened = limits_outside(scores.opened, since)
+  local before = 1000 * had_opened + listed_weight * (had - had_opened)
+  local after = before + 1000 * new_opened + listed_weight * (new - new_opened)
+  return { before = before, after = after, hard = limit.hard * 1000 }
+end
+
+local function limits_sweep(now_us, key)
+  local stale = {}
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    local letter, bucket = string.match(field, '^(%a):(%d+)$')
+    if letter then
+      local size = LIMITS_WINDOW_US[letter] / LIMITS_BUCKETS
+      if tonumber(bucket) < math.floor(now_us / size) - LIMITS_BUCKETS then
+        stale[#stale + 1] = field
+      end
+    end
+  end
+  if #stale > 0 then
+    redis.call('HDEL', key, unpack(stale))
+  end
+end
+
+local function limits_commit_patients(now_ms, key, members, others)
+  local score = whole(now_ms)
+  for _, list in ipairs({ members, others }) do
+    for first = 1, #list, LIMITS_CHUNK do
+      local pairs_ = {}
+      for i = first, math.min(first + LIMITS_CHUNK - 1, #list) do
+        pairs_[#pairs_ + 1] = score
+        pairs_[#pairs_ + 1] = list[i]
+      end
+      -- GT: a clock that steps back must not make a patient look forgotten.
+      redis.call('ZADD', key, 'GT', unpack(pairs_))
+    end
+  end
+  if redis.call('PTTL', key) < LIMITS_LONGEST_MS then
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', whole(now_ms - LIMITS_LONGEST_MS))
+    redis.call('EXPIRE', key, LIMITS_PATIENTS_TTL_S)
+  end
+end
+
+local function limits_commit(now_us, keys, costs, opened, listed, arrival_us)
+  local now_ms, fresh, counted = math.floor(now_us / 1000), false, false
+  if arrival_us then
+    redis.call('HSET', keys.counters, 'g', whole(arrival_us))
+    counted = true
+  end
+  for _, letter in ipairs(LIMITS_LETTERS) do
+    local cost = costs[letter] or 0
+    if cost > 0 then
+      local bucket = math.floor(now_us / (LIMITS_WINDOW_US[letter] / LIMITS_BUCKETS))
+      fresh = redis.call('HINCRBY', keys.counters, letter .. ':' .. whole(bucket), whole(cost)) == cost or fresh
+      counted = true
+    end
+  end
+  if fresh then
+    limits_sweep(now_us, keys.counters)
+  end
+  if counted and redis.call('PTTL', keys.counters) < LIMITS_COUNTERS_LONGEST_MS then
+    redis.call('EXPIRE', keys.counters, LIMITS_COUNTERS_TTL_S)
+  end
+  if #opened > 0 then
+    limits_commit_patients(now_ms, keys.opened, opened, {})
+  end
+  if #opened + #listed > 0 then
+    limits_commit_patients(now_ms, keys.patients, opened, listed)
+  end
+end
+
+-- What each limit has used and would have used, in its own unit; false where the charge does not touch it.
+local function limits_measure(now_us, keys, limits, costs, opened, listed)
+  local fields, starts, patients_limited = {}, {}, false
+  for i, limit in ipairs(limits) do
+    starts[i] = #fields + 1
+    if limit.kind == 'p' then
+      patients_limited = true
+    elseif (costs[limit.kind] or 0) > 0 then
+      if limit.kind == 'g' then
+        fields[#fields + 1] = 'g'
+      else
+        local newest = math.floor(now_us / (LIMITS_WINDOW_US[limit.kind] / LIMITS_BUCKETS))
+        for _, field in ipairs(limits_fields(limit.kind, newest)) do
+          fields[#fields + 1] = field
+        end
+      end
+    end
+  end
+  local stored = #fields > 0 and redis.call('HMGET', keys.counters, unpack(fields)) or {}
+  local touched = patients_limited and #opened + #listed > 0
+  local scores
+  if touched then
+    scores = { opened = limits_scores(keys.opened, opened), patients = limits_scores(keys.patients, opened) }
+    for _, score in ipairs(limits_scores(keys.patients, listed)) do
+      scores.patients[#scores.patients + 1] = score
+    end
+  end
+  local measured = {}
+  for i, limit in ipairs(limits) do
+    local cost = costs[limit.kind] or 0
+    measured[i] = false
+    if limit.kind == 'p' then
+      measured[i] = touched and limits_patients(math.floor(now_us / 1000), keys, limit, limits.listed_weight, scores)
+    elseif cost > 0 and limit.kind == 'g' then
+      measured[i] = limits_gcra(now_us, stored[starts[i]], limit)
+    elseif cost > 0 then
+      measured[i] = limits_counter(now_us, stored, starts[i], cost, limit)
+    end
+  end
+  return measured
+end
+
+-- {1, near, would} when committed, {0, which, retry_us, would} when nothing was. Limits are named by their position.
+-- *costs* by kind: g r b e o s. *opened* and *listed* are distinct and disjoint.
+local function limits_spend(now_us, keys, limits, costs, opened, listed)
+  local near, would, denied, retry_us, arrival_us = {}, {}, nil, 0, nil
+  local measured = limits_measure(now_us, keys, limits, costs, opened, listed)
+  for i, limit in ipairs(limits) do
+    local used = measured[i]
+    if used and used.after > used.before then
+      local crossed = used.after > used.hard
+      if crossed and limit.enforced then
+        local wait_us = used.retry_us
+          or limits_patients_retry(math.floor(now_us / 1000), keys, limits, limit, opened, listed)
+        if not denied or wait_us > retry_us then
+          denied, retry_us = i, wait_us
+        end
+      elseif crossed then
+        would[#would + 1] = i
+      end
+      if used.before * 10 < used.hard * 8 and used.after * 10 >= used.hard * 8 then
+        near[#near + 1] = i
+      end
+      -- An observed limit that is crossed keeps its level, or a flood would close it for long once it is enforced.
+      if limit.kind == 'g' and not crossed then
+        arrival_us = used.arrival_us
+      elseif used.full_us then
+        -- No charge but a repair: the clock stepped back, and from here on the backlog drains as time goes by.
+        redis.call('HSET', keys.counters, 'g', whole(used.full_us))
+      end
+    end
+  end
+  if denied then
+    return { 0, denied, retry_us, would }
+  end
+  limits_commit(now_us, keys, costs, opened, listed, arrival_us)
+  return { 1, near, would }
+end
+
+-- KEYS: marker, patients, opened, counters. ARGV: store id, limits. What each limit has used: requests,
+-- thousandths of a patient, rows, bytes, ... in the limits' order.
+redis.register_function('ecluse_usage', function(keys, args)
+  local refused = guard(keys, args)
+  if refused then return refused end
+  local at_us, limits, used = now_us(), limits_parse(args[2]), {}
+  local account = { patients = keys[2], opened = keys[3], counters = keys[4] }
+  local costs = { g = 1, r = 1, b = 1, e = 1, o = 1, s = 1 }
+  for i, one in ipairs(limits_measure(at_us, account, limits, costs, {}, {})) do
+    if limits[i].kind == 'p' then
+      local nothing = { opened = {}, patients = {} }
+      used[i] = limits_patients(math.floor(at_us / 1000), account, limits[i], limits.listed_weight, nothing, true).before
+    elseif limits[i].kind == 'g' then
+      used[i] = one.hard > 0 and math.ceil(one.before * limits[i].hard / one.hard) or 0
+    else
+      used[i] = one.before
+    end
+  end
+  return used
+end)

@@ -1,0 +1,96 @@
+"""Limits on the wire: how limit sets and charges are told to the store, and how its answers read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gateway.valkey.client import Store
+from gateway.vocabulary.limits import WINDOW_S, Charge, Control, Exhausted, LimitSet, Mode, Spent
+
+_KINDS = {
+    Control.REQUESTS: "g",
+    Control.PATIENTS_10MIN: f"p{WINDOW_S[Control.PATIENTS_10MIN]}",
+    Control.PATIENTS_1H: f"p{WINDOW_S[Control.PATIENTS_1H]}",
+    Control.PATIENTS_24H: f"p{WINDOW_S[Control.PATIENTS_24H]}",
+    Control.PATIENTS_7D: f"p{WINDOW_S[Control.PATIENTS_7D]}",
+    Control.ROWS_1H: "r",
+    Control.BYTES_1H: "b",
+    Control.EXPORTS_24H: "e",
+    Control.PROBES_1H: "o",
+    Control.SIGHTINGS_1H: "s",
+}
+_MODES = {Mode.ENFORCE: "e", Mode.OBSERVE: "o"}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKeys:
+    """The store keys of one account that limits write to."""
+
+    patients: str
+    opened: str
+    counters: str
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """How much of one limit an account has used: *used_milli* in thousandths of the control's unit."""
+
+    control: Control
+    used_milli: int
+    hard: int
+
+
+def account_keys(account_id: str) -> AccountKeys:
+    """Return the keys of *account_id*; they share one hash tag, so one node of a cluster holds them all."""
+    base = f"ecluse:{{{account_id}}}"
+    return AccountKeys(f"{base}:patients", f"{base}:opened", f"{base}:counters")
+
+
+@lru_cache(maxsize=1024)
+def encode_limits(limits: LimitSet) -> str:
+    """Return *limits* as the one argument that limits.lua parses, positions in the set's order."""
+    told = "".join(f"|{_KINDS[one.control]},{one.hard},{_MODES[one.mode]}" for one in limits.limits)
+    return f"{limits.listed_weight_milli}{told}"
+
+
+def encode_costs(charge: Charge) -> tuple[int, int, int, int, int]:
+    """Return rows, bytes, exports, probes and sightings, in the order in which limits.lua takes them."""
+    return (charge.rows, charge.bytes, charge.exports, charge.probes, charge.sightings)
+
+
+def distinct_members(charge: Charge) -> tuple[list[bytes], list[bytes]]:
+    """Return the opened and the listed patients of *charge*, each once; an opened one is not listed too."""
+    opened = dict.fromkeys(charge.opened)
+    return list(opened), [member for member in dict.fromkeys(charge.listed) if member not in opened]
+
+
+def read_spend(limits: LimitSet, reply: Sequence[Any]) -> Spent | Exhausted:
+    """Return what limits.lua answered: committed, or refused with nothing committed."""
+    if reply[0] == 1:
+        return Spent(near=_controls(limits, reply[1]), would=_controls(limits, reply[2]))
+    return Exhausted(
+        control=limits.limits[reply[1] - 1].control,
+        retry_after_s=max(1, -(-reply[2] // 1_000_000)),
+        would=_controls(limits, reply[3]),
+    )
+
+
+async def usage(store: Store, account_id: str, limits: LimitSet) -> tuple[Used, ...]:
+    """Return how much of each limit *account_id* has used, for people who ask why they were stopped.
+
+    Raises:
+        StoreUnavailable, StoreEmptied: as every call.
+    """
+    keys = account_keys(account_id)
+    reply = await store.call(
+        "ecluse_usage", [keys.patients, keys.opened, keys.counters], [encode_limits(limits)]
+    )
+    return tuple(
+        Used(one.control, used if _KINDS[one.control].startswith("p") else used * 1000, one.hard)
+        for one, used in zip(limits.limits, reply, strict=True)
+    )
+
+
+def _controls(limits: LimitSet, positions: Sequence[int]) -> tuple[Control, ...]:
+    return tuple(limits.limits[position - 1].control for position in positions)

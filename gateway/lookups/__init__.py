@@ -1,0 +1,175 @@
+"""The two trips of an exchange to the store: who is this, and may this leave."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.limits.store import account_keys, distinct_members, encode_costs, encode_limits, read_spend
+from gateway.valkey.client import Store, StoreUnavailable
+from gateway.vocabulary.identity import Stage, Standing
+from gateway.vocabulary.limits import Charge, Exhausted, LimitSet, Spent
+
+_MOST_CLASSES = 100_000
+_MOST_CREDENTIALS = 256
+_KNOWN = ord("1")
+
+
+@dataclass(frozen=True, slots=True)
+class EnterQuestion:
+    """Who stands at the door. *credentials* are keyed hashes of the app credentials shown.
+
+    Without *session_id* only the account's standing is asked (service accounts). A request is spent
+    when *spend_request* holds and the session is FULL, or there is none to ask about.
+    """
+
+    account_id: str
+    session_id: str | None
+    app: str
+    credentials: tuple[str, ...]
+    idle_ms: int
+    absolute_ms: int
+    pending_ms: int
+    spend_request: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What the store knows. *stage* None: no such live session, another app's, or the account is closed.
+
+    *expired*: the session was there and outlived one of its lifetimes. *known*: for each credential
+    asked about, whether the app gave it to this very session. *spend* None: no request was to be spent.
+    """
+
+    standing: Standing
+    stage: Stage | None
+    expired: bool
+    known: tuple[bool, ...]
+    account_class: str | None
+    establishment: str | None
+    login: str | None
+    address: str
+    enrolled: bool
+    spend: Spent | Exhausted | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevealQuestion:
+    """What a response would disclose, and which app credentials it sets or clears."""
+
+    account_id: str
+    session_id: str | None
+    limits: LimitSet
+    charge: Charge
+    add_credentials: tuple[str, ...] = ()
+    drop_credentials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """Whether it may leave. *live* False: account or session was closed meanwhile, and nothing was spent."""
+
+    standing: Standing
+    live: bool
+    spend: Spent | Exhausted
+
+
+async def enter(
+    store: Store,
+    question: EnterQuestion,
+    limits_of: Callable[[str | None], LimitSet],
+    classes: dict[str, str],
+) -> Entered:
+    """Ask who this is and spend one request, in one trip.
+
+    *limits_of* gives the limits of an account class, None for an account without one. *classes*
+    remembers each account's class between calls (it is bounded here); when it is wrong the store
+    spends nothing and is asked a second time.
+
+    Raises:
+        StoreUnavailable, StoreEmptied: as every call.
+    """
+    believed = classes.get(question.account_id, "")
+    limits = limits_of(believed or None)
+    reply = await _enter(store, question, believed, limits)
+    if reply[0] == b"class-is":
+        believed = reply[1].decode()
+        if len(classes) >= _MOST_CLASSES:
+            classes.clear()
+        classes[question.account_id] = believed
+        limits = limits_of(believed or None)
+        reply = await _enter(store, question, believed, limits)
+        if reply[0] == b"class-is":
+            raise StoreUnavailable("the account's class changed twice within one request")
+    standing, stage, expired, known, account_class, establishment, login, address, enrolled, spend = reply
+    bits = tuple(bit == _KNOWN for bit in known)
+    return Entered(
+        standing=Standing(standing.decode()),
+        stage=Stage(stage.decode()) if stage is not None else None,
+        expired=expired == 1,
+        known=bits + (False,) * (len(question.credentials) - len(bits)),
+        account_class=_text(account_class),
+        establishment=_text(establishment),
+        login=_text(login),
+        address=address.decode(),
+        enrolled=enrolled == 1,
+        spend=read_spend(limits, spend) if spend is not None else None,
+    )
+
+
+async def reveal(store: Store, question: RevealQuestion) -> Revealed:
+    """Charge a response before it leaves, all or nothing, if its session still lives.
+
+    The jar of app credentials changes only when the charge was committed. Never asked twice: a
+    charge whose answer was lost may have been spent, and the response must not leave.
+
+    Raises:
+        StoreUnavailable, StoreEmptied: as every call.
+    """
+    keys, charge = account_keys(question.account_id), question.charge
+    opened, listed = distinct_members(charge)
+    added, dropped = question.add_credentials, question.drop_credentials
+    standing, live, spend = await store.call(
+        "ecluse_reveal",
+        [*_who(question.account_id, question.session_id), keys.patients, keys.opened, keys.counters],
+        [
+            "0" if question.session_id is None else "1",
+            encode_limits(question.limits),
+            *encode_costs(charge),
+            *(len(added), len(dropped), len(opened)),
+            *added,
+            *dropped,
+            *opened,
+            *listed,
+        ],
+    )
+    return Revealed(
+        standing=Standing(standing.decode()),
+        live=live == 1,
+        spend=read_spend(question.limits, spend) if spend is not None else Spent(),
+    )
+
+
+async def _enter(store: Store, question: EnterQuestion, believed: str, limits: LimitSet) -> Any:
+    return await store.call(
+        "ecluse_enter",
+        [*_who(question.account_id, question.session_id), account_keys(question.account_id).counters],
+        [
+            "0" if question.session_id is None else "1",
+            question.app,
+            *(question.idle_ms, question.absolute_ms, question.pending_ms),
+            "1" if question.spend_request else "0",
+            believed,
+            encode_limits(limits),
+            # Credentials beyond these count as unknown.
+            *question.credentials[:_MOST_CREDENTIALS],
+        ],
+    )
+
+
+def _who(account_id: str, session_id: str | None) -> tuple[str, str]:
+    base = f"ecluse:{{{account_id}}}"
+    return f"{base}:account", f"{base}:session:{session_id or '-'}"
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode() if value else None

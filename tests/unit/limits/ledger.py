@@ -1,0 +1,85 @@
+"""The oracles put together: every limit checked, then everything written or nothing, as limits.lua must do it."""
+
+from collections import defaultdict
+
+from gateway.limits import distinct, gcra, windows
+from gateway.limits.measured import Measured
+from gateway.vocabulary.limits import (
+    PATIENT_CONTROLS,
+    WINDOW_S,
+    Charge,
+    Control,
+    Exhausted,
+    Limit,
+    LimitSet,
+    Mode,
+    Spent,
+)
+
+_COSTS = {
+    Control.ROWS_1H: "rows",
+    Control.BYTES_1H: "bytes",
+    Control.EXPORTS_24H: "exports",
+    Control.PROBES_1H: "probes",
+    Control.SIGHTINGS_1H: "sightings",
+}
+
+
+class Ledger:
+    """One account's memory. *spend* answers as the store does."""
+
+    def __init__(self) -> None:
+        self.arrival_us: int | None = None
+        self.spent: dict[Control, dict[int, int]] = defaultdict(dict)
+        self.seen: dict[bytes, int] = {}
+        self.opened: dict[bytes, int] = {}
+
+    def spend(self, now_us: int, limits: LimitSet, charge: Charge, requests: int = 0) -> Spent | Exhausted:
+        measured = {
+            one: self._measure(one.control, one.hard, now_us, limits, charge, requests)
+            for one in limits.limits
+        }
+        touched = {one: use for one, use in measured.items() if use is not None}
+        would = tuple(one.control for one, use in touched.items() if use.crossed and one.mode is Mode.OBSERVE)
+        denied = [(one, use) for one, use in touched.items() if use.crossed and one.mode is Mode.ENFORCE]
+        if denied:
+            one, use = max(denied, key=lambda pair: pair[1].retry_us)
+            return Exhausted(one.control, max(1, -(-use.retry_us // 1_000_000)), would)
+        self._commit(now_us, limits, charge, requests, touched)
+        return Spent(near=tuple(one.control for one, use in touched.items() if use.near), would=would)
+
+    def _measure(
+        self, control: Control, hard: int, now_us: int, limits: LimitSet, charge: Charge, requests: int
+    ) -> Measured | None:
+        if control is Control.REQUESTS:
+            return gcra.measure(self.arrival_us, now_us, hard) if requests else None
+        if control in PATIENT_CONTROLS:
+            return distinct.measure(
+                self.seen,
+                self.opened,
+                now_us // 1000,
+                WINDOW_S[control] * 1000,
+                charge.opened,
+                charge.listed,
+                listed_weight_milli=limits.listed_weight_milli,
+                hard=hard,
+            )
+        cost = getattr(charge, _COSTS[control])
+        window_us = WINDOW_S[control] * 1_000_000
+        return windows.measure(self.spent[control], now_us, window_us, cost, hard) if cost else None
+
+    def _commit(
+        self, now_us: int, limits: LimitSet, charge: Charge, requests: int, touched: dict[Limit, Measured]
+    ) -> None:
+        for one in limits.limits:
+            if one.control is Control.REQUESTS and requests and not touched[one].crossed:
+                self.arrival_us = now_us + touched[one].after
+        for control, name in _COSTS.items():
+            cost = getattr(charge, name)
+            if cost:
+                number = windows.bucket_of(now_us, WINDOW_S[control] * 1_000_000)
+                self.spent[control][number] = self.spent[control].get(number, 0) + cost
+        for member in (*charge.opened, *charge.listed):
+            self.seen[member] = now_us // 1000
+        for member in charge.opened:
+            self.opened[member] = now_us // 1000
