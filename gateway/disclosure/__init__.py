@@ -1,0 +1,7 @@
+"""Which patients and which personal data an answer reveals. Pure, bounded, values instead of exceptions."""
+
+from gateway.disclosure.pseudonyms import Pseudonym, pseudonym
+from gateway.disclosure.read import check, read
+from gateway.disclosure.sightings import count
+
+__all__ = ["Pseudonym", "check", "count", "pseudonym", "read"]
