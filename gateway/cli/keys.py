@@ -1,0 +1,65 @@
+"""``ecluse keys``: make the gateway's keys, show their public parts."""
+
+import base64
+import json
+from pathlib import Path
+
+import click
+
+from gateway.audit.checkpoint import LOG_NAME, verifier_of
+from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail, json_option
+from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.configuration import KeysRefused, init_keys, public_key
+from gateway.configuration.keys import PURPOSES
+
+
+@click.group(epilog="Example:  ecluse keys init --dir /etc/ecluse/keys")
+def keys() -> None:
+    """Make the gateway's keys, show their public parts."""
+
+
+@keys.command(epilog="Example:  ecluse keys init --dir /etc/ecluse/keys")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the keys; the configuration's keys_dir when left out.",
+)
+@config_option
+@json_option
+def init(directory: Path | None, config_path: str, as_json: bool) -> int:
+    """Make every key, in files of mode 0600; nothing is ever overwritten."""
+    where = directory if directory is not None else load_or_exit(config_path).settings.keys_dir
+    try:
+        made = init_keys(where)
+    except KeysRefused as refused:
+        fail(str(refused), EXIT_FAULT)
+    if as_json:
+        click.echo(json.dumps({"made": [str(path) for path in made]}))
+    else:
+        for path in made:
+            click.echo(str(path))
+        click.echo(
+            "Back these files up apart from the store: without them every second factor is lost.", err=True
+        )
+    return EXIT_DONE
+
+
+@keys.command(epilog="Example:  ecluse keys show --json")
+@config_option
+@json_option
+def show(config_path: str, as_json: bool) -> int:
+    """Show key ids and public keys, never a secret: the verifier key is what auditors keep."""
+    rings = keys_or_exit(load_or_exit(config_path).settings)
+    verifier = verifier_of(LOG_NAME, rings.checkpoint.key()).text()
+    assertion = base64.b64encode(public_key(rings.assertion)).decode()
+    current = {purpose: getattr(rings, purpose).current for purpose in PURPOSES}
+    if as_json:
+        told = {"current": current, "audit_verifier_key": verifier, "assertion_public_key": assertion}
+        click.echo(json.dumps(told))
+        return EXIT_DONE
+    for purpose, kid in current.items():
+        click.echo(f"{purpose:<22}{kid}")
+    click.echo(f"{'audit verifier key':<22}{verifier}")
+    click.echo(f"{'assertion public key':<22}{assertion} (Ed25519)")
+    return EXIT_DONE

@@ -1,0 +1,97 @@
+"""The checked schema in, one Policy out. Pure: no file is touched."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from pathlib import PurePath
+
+from gateway.configuration.classes import compile_classes
+from gateway.configuration.compile_app import compile_app
+from gateway.configuration.schema import MainFile, RealmSpec
+from gateway.configuration.schema_app import AppSpec
+from gateway.configuration.words import network
+from gateway.policy.paths import PathTemplate
+from gateway.policy.policy import Body, FailureBudget, Policy, Realm, SessionRules
+from gateway.vocabulary.identity import NameMapping
+
+_ID_DIGITS = 16
+
+
+def compile_policy(
+    main: MainFile,
+    realms: Mapping[str, RealmSpec],
+    apps: Mapping[str, AppSpec],
+    folders: Mapping[str, PurePath],
+) -> Policy:
+    """Return the policy of a configuration that has passed every check.
+
+    *folders* gives, by app name, the absolute folder of the file the app was written in, and under
+    ``""`` that of the main file: relative file names resolve against them.
+    """
+    compiled = {name: compile_app(name, spec, folders[name]) for name, spec in apps.items()}
+    policy = Policy(
+        policy_id="",
+        apps=compiled,
+        by_host={host: app for app in compiled.values() for host in app.hosts},
+        realms={name: _realm(name, spec) for name, spec in realms.items()},
+        trusted_proxies=tuple(network(text) for text in main.gateway.trusted_proxies),
+        prefix=main.gateway.prefix,
+        issuer=main.gateway.issuer,
+        body=Body(
+            main.body.name, main.body.contact, str(folders[""] / main.body.logo) if main.body.logo else None
+        ),
+        max_request_bytes=main.gateway.max_request_bytes,
+        max_header_bytes=main.gateway.max_header_bytes,
+        max_url_bytes=main.gateway.max_url_bytes,
+        store_timeout_ms=main.store.timeout_ms,
+        drain_s=main.gateway.drain_s,
+    )
+    return replace(policy, policy_id=identify(policy))
+
+
+def identify(policy: Policy) -> str:
+    """Return the first 16 hex digits of the SHA-256 of everything in *policy* but its own id."""
+    canonical = json.dumps(_canonical(replace(policy, policy_id="")), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_ID_DIGITS]
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, PathTemplate):
+        return value.text
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _canonical(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(str(item) for item in value)
+    if isinstance(value, tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
+
+
+def _realm(name: str, spec: RealmSpec) -> Realm:
+    names = spec.names
+    return Realm(
+        name=name,
+        mapping=NameMapping(
+            strip_domains=tuple(names.strip_domains),
+            email_domains=tuple(names.email_domains),
+            strip_prefixes=tuple(names.strip_prefixes),
+            drop=names.drop,
+            replace=tuple(names.replace.items()),
+            scripts=tuple(names.scripts),
+            max_length=names.max_length,
+        ),
+        classes=compile_classes(spec.classes),
+        default_class=spec.default_class,
+        sessions=SessionRules(**spec.sessions.model_dump()),
+        budget=FailureBudget(**spec.failures.model_dump()),
+        invitation_s=spec.invitation_s,
+        dormant_s=spec.dormant_s,
+        grace_until_ms=round(spec.grace.until.timestamp() * 1_000) if spec.grace else None,
+        grace_class=spec.grace.class_ if spec.grace else None,
+    )

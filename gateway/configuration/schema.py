@@ -1,0 +1,270 @@
+"""The shape of the main file. The docstring under each key is its line in docs/configuration.md."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.configuration.words import (
+    Address,
+    BaseUrl,
+    Bytes,
+    FilePath,
+    ListenPort,
+    Name,
+    NetworkText,
+    Port,
+    Prefix,
+    Seconds,
+    Text,
+)
+from gateway.vocabulary.limits import Mode
+
+__all__ = ["BaseUrl", "ClassSpec", "GatewaySpec", "LimitSpec", "MainFile", "RealmSpec", "Spec", "datetime"]
+
+Hard = Annotated[int, Field(gt=0, le=1_000_000_000_000)]
+
+
+class Spec(BaseModel):
+    """A mapping of the configuration: unknown keys are faults, values keep their YAML type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+def whole_as(key: str) -> BeforeValidator:
+    """Return the sugar that reads a bare value as ``{key: value}``."""
+    return BeforeValidator(lambda value: value if isinstance(value, dict) else {key: value})
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+ONE_OR_MORE = BeforeValidator(_as_list)
+"""The sugar that reads a bare value as a list of one."""
+
+
+class TlsSpec(Spec):
+    """The gateway's own TLS, for small sites; otherwise nginx or HAProxy stands in front."""
+
+    certificate: FilePath
+    """PEM file of the certificate and its chain."""
+    key: FilePath
+    """PEM file of its private key, readable by the gateway's user only."""
+
+
+class ListenSpec(Spec):
+    """Where the gateway listens."""
+
+    address: Address = "127.0.0.1"
+    """IP address to listen on; anything but a loopback address should have `tls`."""
+    port: ListenPort = 8443
+    """TCP port; 0 lets the system choose one."""
+    tls: TlsSpec | None = None
+    """The gateway's own certificate; without it plain HTTP is spoken, to a proxy on the same machine."""
+
+
+class MetricsSpec(Spec):
+    """Prometheus metrics and health answers, on a port of their own."""
+
+    address: Address = "127.0.0.1"
+    """IP address to listen on."""
+    port: Port
+    """TCP port of `/metrics`, `/healthz` and `/readyz`."""
+
+
+class GatewaySpec(Spec):
+    """The process itself."""
+
+    listen: ListenSpec = ListenSpec()
+    """Where the gateway listens."""
+    trusted_proxies: list[NetworkText] = []
+    """Networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    prefix: Prefix = "/.ecluse/"
+    """Path of the gateway's own pages on every app; no app route may stand under it."""
+    issuer: Text = "Ecluse"
+    """Name shown beside the login in authenticator apps, and issuer of `X-Ecluse-Assertion`."""
+    state_dir: FilePath = "/var/lib/ecluse"
+    """Folder of the process id, the embedded store and the store's marker."""
+    keys_dir: FilePath = "/etc/ecluse/keys"
+    """Folder of the keys that `ecluse keys init` makes."""
+    metrics: MetricsSpec | None = None
+    """Metrics and health answers; none are served without it."""
+    drain_s: Annotated[int, Field(ge=0, le=3_600)] = 30
+    """Seconds that exchanges under way may take to finish when the gateway stops."""
+    max_request_bytes: Bytes = 10_000_000
+    """Longest request body; a longer one is refused with 413."""
+    max_header_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = 32_768
+    """Longest block of request header lines; a longer one is refused with 431."""
+    max_url_bytes: Annotated[int, Field(ge=256, le=65_536)] = 8_192
+    """Longest request target; a longer one is refused with 414."""
+
+
+class StoreSpec(Spec):
+    """Where accounts, sessions and counters are kept."""
+
+    url: Annotated[str, Field(min_length=1, max_length=1_000)] = "embedded"
+    """`embedded`, or the address of a Valkey or Redis 7 or newer: `redis://`, `rediss://` or `unix://`."""
+    password_file: FilePath | None = None
+    """File of mode 0600 that holds the store's password and nothing else; passwords never stand in `url`."""
+    timeout_ms: Annotated[int, Field(ge=10, le=10_000)] = 800
+    """Longest wait for the store; after that the exchange is refused with 503."""
+
+
+class AuditSpec(Spec):
+    """The audit log."""
+
+    dir: FilePath | None = None
+    """Folder of the log; `audit` inside `gateway.state_dir` when left out."""
+    segment_bytes: Annotated[int, Field(ge=65_536, le=10_000_000_000)] = 64_000_000
+    """Size at which a new segment file is begun."""
+
+
+class BodySpec(Spec):
+    """The regional body whose pages these are."""
+
+    name: Annotated[str, Field(max_length=200)] = ""
+    """Name shown on every page."""
+    contact: Annotated[str, Field(max_length=500)] = ""
+    """Whom a professional calls or writes to when something is refused."""
+    logo: FilePath | None = None
+    """SVG or PNG file shown on every page."""
+
+
+class NamesSpec(Spec):
+    """How the apps of the realm collapse logins: must follow them, or two names are one person."""
+
+    strip_domains: list[Text] = []
+    """Windows domains: `CHU` makes `CHU\\login` the same as `login`."""
+    email_domains: list[Text] = []
+    """Mail domains: `chu.example` makes `login@chu.example` the same as `login`."""
+    strip_prefixes: list[Text] = []
+    """Prefixes the apps ignore, such as `ext-`."""
+    drop: Annotated[str, Field(max_length=64)] = ""
+    """Characters the apps ignore, each removed, such as `_.`."""
+    replace: dict[Text, Annotated[str, Field(max_length=16)]] = {}
+    """Characters the apps read as others, such as `é: e`."""
+    scripts: list[Annotated[str, Field(pattern=r"^[A-Z]+$")]] = Field(default=["LATIN"], min_length=1)
+    """Unicode scripts a login may be written in; look-alikes from other scripts are refused."""
+    max_length: Annotated[int, Field(ge=1, le=1_024)] = 128
+    """Longest login, in characters."""
+
+
+class SessionsSpec(Spec):
+    """Lifetimes of sessions, on the store's clock."""
+
+    idle_s: Seconds = 1_800
+    """Seconds without a request after which a session ends."""
+    absolute_s: Seconds = 43_200
+    """Seconds after which a session ends whatever happens."""
+    at_most: Annotated[int, Field(ge=1, le=100)] = 2
+    """Sessions one account may have in one app; the oldest is closed."""
+    pending_s: Annotated[int, Field(ge=30, le=3_600)] = 300
+    """Seconds between the app's password and the code."""
+
+
+class FailuresSpec(Spec):
+    """How wrong codes are paid for (NIST SP 800-63B-4, 3.2.2)."""
+
+    free: Annotated[int, Field(ge=1, le=20)] = 5
+    """Wrong codes without delay."""
+    first_delay_s: Annotated[int, Field(ge=1, le=3_600)] = 30
+    """Delay after them, doubled by each further one."""
+    longest_delay_s: Annotated[int, Field(ge=1, le=86_400)] = 3_600
+    """Longest delay."""
+    lock_at: Annotated[int, Field(ge=2, le=100)] = 50
+    """Consecutive wrong codes that lock the account (at most 100, as NIST asks)."""
+
+
+class LimitValue(Spec):
+    """One limit: a whole number, or a number and a mode."""
+
+    hard: Hard
+    """What no account of the class exceeds."""
+    mode: Mode | None = None
+    """`enforce`, or `observe` to record what would have been refused; the class's `mode` when left out."""
+
+
+LimitSpec = Annotated[LimitValue, whole_as("hard")]
+
+
+class ClassSpec(Spec):
+    """One class of accounts: every limit left out comes from the class it is `based_on`."""
+
+    based_on: Literal["standard", "heavy", "grace"] = "standard"
+    """Built-in class whose numbers fill in what is left out."""
+    mode: Mode = Mode.ENFORCE
+    """`enforce`, or `observe` for all limits of the class that do not say otherwise."""
+    listed_weight: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
+    """What a listed patient weighs beside an opened one, in steps of 0.001."""
+    requests_10s: LimitSpec | None = None
+    """Requests per 10 seconds."""
+    patients_10min: LimitSpec | None = None
+    """Distinct patients per 10 minutes."""
+    patients_1h: LimitSpec | None = None
+    """Distinct patients per hour."""
+    patients_24h: LimitSpec | None = None
+    """Distinct patients per 24 hours, rolling."""
+    patients_7d: LimitSpec | None = None
+    """Distinct patients per 7 days, rolling."""
+    rows_1h: LimitSpec | None = None
+    """Rows listed per hour."""
+    bytes_1h: LimitSpec | None = None
+    """Bytes received on record, listing and export routes per hour."""
+    exports_24h: LimitSpec | None = None
+    """Exports per 24 hours."""
+    probes_1h: LimitSpec | None = None
+    """Answers 403, 404 and 410 on record routes per hour."""
+    sightings_1h: LimitSpec | None = None
+    """NIRs, phone numbers and e-mail addresses seen on routes nobody mapped, per hour."""
+
+
+class GraceSpec(Spec):
+    """The roll-out: accounts that nobody invited yet."""
+
+    until: Annotated[AwareDatetime, Field(strict=False)]
+    """Date and time with zone, such as `2027-01-31T00:00:00+01:00`: until then they pass without a code."""
+    class_: Name = Field(default="grace", alias="class")
+    """Class whose limits hold them meanwhile."""
+
+
+class RealmSpec(Spec):
+    """A directory of logins shared by several apps: one person, one account."""
+
+    names: NamesSpec = NamesSpec()
+    """How logins collapse into one name."""
+    sessions: SessionsSpec = SessionsSpec()
+    """Lifetimes of sessions."""
+    failures: FailuresSpec = FailuresSpec()
+    """The budget of wrong codes."""
+    default_class: Name = "standard"
+    """Class of accounts that were invited without one."""
+    classes: dict[Name, ClassSpec] = {}
+    """Classes of accounts; `standard`, `heavy` and `grace` exist without being written."""
+    invitation_s: Seconds = 604_800
+    """Seconds an invitation is good for."""
+    dormant_s: Seconds = 7_776_000
+    """Seconds without login after which an account needs a new invitation."""
+    grace: GraceSpec | None = None
+    """Roll-out period; without it an account that nobody invited is refused."""
+
+
+class MainFile(Spec):
+    """The main file, usually `/etc/ecluse/ecluse.yaml`."""
+
+    version: Literal[1]
+    """Version of this language: 1."""
+    gateway: GatewaySpec = GatewaySpec()
+    """The process itself."""
+    store: StoreSpec = StoreSpec()
+    """Where accounts, sessions and counters are kept."""
+    audit: AuditSpec = AuditSpec()
+    """The audit log."""
+    body: BodySpec = BodySpec()
+    """The regional body whose pages these are."""
+    realms: dict[Name, Any] = Field(min_length=1)
+    """Directories of logins, by name."""
+    include: list[FilePath] = []
+    """Files of one app each, named by the file's stem: `apps/demo.yaml`, `apps/*.yaml`."""
+    apps: dict[Name, Any] = {}
+    """Apps written in the main file, by name."""

@@ -1,0 +1,231 @@
+"""Logs for operators and numbers for Prometheus. Neither ever holds a secret, a login or a patient."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final, TextIO, cast
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from structlog.typing import FilteringBoundLogger
+
+REGISTRY: Final = CollectorRegistry()
+
+_STORE_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.8, 1.0)
+_SLOW_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(f"ecluse_{name}", text, labels, registry=REGISTRY)
+
+
+REQUESTS = _counter("requests_total", "Requests by decision.", "app", "kind", "decision", "reason")
+WITHHELD = _counter("withheld_total", "Answers withheld, by the control that did so.", "app", "control")
+LOGINS = _counter("logins_total", "Logins of the apps, by outcome.", "app", "outcome")
+CODES = _counter("codes_total", "Codes typed, by outcome.", "realm", "outcome")
+STORE_SECONDS = Histogram(
+    "ecluse_store_seconds", "Time of one store call.", ("call",), buckets=_STORE_BUCKETS, registry=REGISTRY
+)
+STORE_FAILURES = _counter("store_failures_total", "Store calls without an answer.")
+AUDIT_SECONDS = Histogram(
+    "ecluse_audit_seconds", "Wait until an audit event is durable.", buckets=_STORE_BUCKETS, registry=REGISTRY
+)
+AUDIT_FAILURES = _counter("audit_failures_total", "Audit events that could not be made durable.")
+UPSTREAM_SECONDS = Histogram(
+    "ecluse_upstream_seconds",
+    "Time until an app's answer was complete.",
+    ("app",),
+    buckets=_SLOW_BUCKETS,
+    registry=REGISTRY,
+)
+UPSTREAM_FAILURES = _counter("upstream_failures_total", "Exchanges in which an app did not answer.", "app")
+HOOK_FAULTS = _counter("hook_faults_total", "Faults of the gateway's own, answered with 503.")
+CONFIG_RELOADS = _counter("config_reload_total", "Reloads of the configuration, by result.", "result")
+CONFIG_INFO = Gauge("ecluse_config_info", "1 for the policy in force.", ("policy_id",), registry=REGISTRY)
+ProcessCollector(registry=REGISTRY)
+
+
+def show_policy(policy_id: str) -> None:
+    """Make *policy_id* the one that ``ecluse_config_info`` shows."""
+    CONFIG_INFO.clear()
+    CONFIG_INFO.labels(policy_id).set(1)
+
+
+_SECRET_NAMES: Final = frozenset(
+    {"key", "keys", "code", "codes", "pin", "body", "query", "url", "uri", "path"}
+)
+_SECRET_PARTS: Final = frozenset({
+    *("password", "passwd", "passphrase", "secret", "secrets", "token", "cookie", "cookies", "headers"),
+    *("authorization", "credential", "credentials", "otp", "totp", "otpauth", "recovery", "jwt", "bearer"),
+    *("assertion", "patient", "patients", "nir", "nom", "prenom", "firstname", "lastname", "phone", "email"),
+})  # fmt: skip
+_SCALARS: Final = (str, int, float, bool, type(None))
+_LONGEST_TEXT: Final = 1_000
+
+
+def withhold_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop the fields whose names speak of secrets or of people, and say which ones in ``withheld``.
+
+    A structlog processor. Texts are bounded; values that are neither text nor number are dropped too,
+    since their repr could hold anything.
+    """
+    dropped = [
+        name
+        for name, value in event.items()
+        if name not in {"exc_info", "exception"}
+        and (_speaks_of_secrets(name) or not isinstance(value, _SCALARS))
+    ]
+    for name in dropped:
+        del event[name]
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+            event[name] = value[:_LONGEST_TEXT] + "…"
+    if dropped:
+        event["withheld"] = " ".join(sorted(dropped))
+    return event
+
+
+def _speaks_of_secrets(name: str) -> bool:
+    lowered = name.lower()
+    return lowered in _SECRET_NAMES or not _SECRET_PARTS.isdisjoint(lowered.split("_"))
+
+
+def _where_only(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # A fault's message may quote what a client sent, so the log tells its type and where it arose.
+    info = event.pop("exc_info", None)
+    fault = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
+    if info is True:
+        fault = sys.exception()
+    if isinstance(fault, BaseException):
+        event.update(describe_fault(fault))
+    return event
+
+
+def describe_fault(fault: BaseException) -> dict[str, str]:
+    """Return the type of *fault* and the places it passed, ``file.py:12 file.py:40``; not its message."""
+    places, trace = [], fault.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename.replace(os.sep, "/").split("/")
+        places.append(f"{'/'.join(name[-2:])}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return {"fault": type(fault).__name__, "at": " ".join(places[-8:])}
+
+
+class _OtherLibraries(logging.Handler):
+    """Tells that a library had something to say, and where; its text may quote a client and is left out."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line for *record*."""
+        fields: dict[str, str] = {"logger": record.name, "at": f"{record.module}:{record.lineno}"}
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            fields |= describe_fault(record.exc_info[1])
+        log().log(record.levelno, "library_message", **fields)
+
+
+def configure(
+    stream: TextIO | None = None, *, level: int = logging.INFO, environment: Mapping[str, str] | None = None
+) -> None:
+    """Send logs to *stream*, standard error by default: JSON lines, or a readable form on a terminal.
+
+    Colours are left out when ``NO_COLOR`` is set (no-color.org). Messages of other libraries, from
+    warnings up, are told by their place and without their text.
+    """
+    _send_to(stream, level, environment if environment is not None else os.environ)
+    logging.root.handlers = [_OtherLibraries()]
+    logging.root.setLevel(logging.WARNING)
+
+
+def _send_to(stream: TextIO | None, level: int, environment: Mapping[str, str]) -> None:
+    renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
+    # Looked up late: a command may run with its standard error closed or redirected.
+    shown_on = stream if stream is not None else sys.stderr
+    if shown_on is not None and not shown_on.closed and shown_on.isatty():
+        colours = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+        renderer = structlog.dev.ConsoleRenderer(colors=colours)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _where_only,
+            withhold_secrets,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: structlog.WriteLogger(stream if stream is not None else sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def log() -> FilteringBoundLogger:
+    """Return the logger. Events are constant words in snake_case; what varies goes into fields."""
+    return cast("FilteringBoundLogger", structlog.get_logger())
+
+
+# From the first import on, nothing is logged that has not passed the processors above.
+_send_to(None, logging.INFO, os.environ)
+
+_MOST_HEAD_BYTES: Final = 8_192
+_HEAD_TIMEOUT_S: Final = 5.0
+_STATUS_TEXT: Final = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
+_TEXT_TYPE: Final = "text/plain; charset=utf-8"
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def serve_metrics(address: str, port: int, ready: Callable[[], bool]) -> asyncio.Server:
+    """Answer ``/metrics``, ``/healthz`` and ``/readyz`` until the server is closed; *port* 0 is any.
+
+    *ready* tells whether the gateway can serve: 200 when it can, 503 when not.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_HEAD_TIMEOUT_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+            status, kind, body = _answer(head, ready)
+            lines = (
+                f"HTTP/1.1 {status} {_STATUS_TEXT[status]}",
+                f"Content-Type: {kind}",
+                f"Content-Length: {len(body)}",
+                "Cache-Control: no-store",
+                "X-Content-Type-Options: nosniff",
+                "Connection: close",
+            )
+            writer.write("\r\n".join((*lines, "", "")).encode() + body)
+            await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            # A probe that went away or sent no request is no event.
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(answer, address, port, limit=_MOST_HEAD_BYTES)
+
+
+def _answer(head: bytes, ready: Callable[[], bool]) -> tuple[int, str, bytes]:
+    method, _, rest = head.split(b"\r\n", 1)[0].partition(b" ")
+    target, _, version = rest.partition(b" ")
+    if not version.startswith(b"HTTP/1."):
+        return 400, _TEXT_TYPE, b"bad request\n"
+    if method != b"GET":
+        return 405, _TEXT_TYPE, b"only GET\n"
+    match target:
+        case b"/metrics":
+            return 200, _METRICS_TYPE, generate_latest(REGISTRY)
+        case b"/healthz":
+            return 200, _TEXT_TYPE, b"alive\n"
+        case b"/readyz":
+            return (200, _TEXT_TYPE, b"ready\n") if ready() else (503, _TEXT_TYPE, b"not ready\n")
+        case _:
+            return 404, _TEXT_TYPE, b"not found\n"
