@@ -1,0 +1,104 @@
+"""The journal of commands: what operators and auditors do is recorded before they see its result."""
+
+import os
+import pwd
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.audit.encoding import SALT_BYTES, encode
+from gateway.audit.files import LogDamaged
+from gateway.audit.segments import Journal, LogInUse
+from gateway.audit.writer import AuditUnavailable
+from gateway.clock import Clock, SystemClock
+from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.vocabulary.keys import KeyRing
+
+WRITER = "operator"
+_LOCK_WAIT_S = 5.0
+_LOCK_POLL_S = 0.05
+
+
+class OperatorLog:
+    """The open log of commands. Each record is durable when it returns."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def record(self, event: AuditEvent) -> int:
+        """Append *event* and return its sequence number once it is on disk.
+
+        Raises:
+            AuditUnavailable: it could not be written: do not carry on.
+            ValueError: it cannot be encoded; the field is named.
+        """
+        line = encode(event, seq=self._journal.size, salt=secrets.token_bytes(SALT_BYTES))
+        try:
+            return self._journal.commit([line])
+        except OSError as error:
+            raise AuditUnavailable(
+                f"{self._journal.directory}: {error.strerror}: free or repair the disk"
+            ) from error
+
+
+@contextmanager
+def operator_log(
+    audit_dir: Path, origin: str, ring: KeyRing, *, clock: Clock | None = None, wait_s: float = _LOCK_WAIT_S
+) -> Iterator[OperatorLog]:
+    """Open the log of commands under *audit_dir*, sign and close it at the end.
+
+    *origin* names the site, *ring* holds the checkpoint keys. Commands that run at the same time wait for
+    each other up to *wait_s* seconds.
+
+    Raises:
+        AuditUnavailable: held by another command for longer, not the log that was signed, or no disk.
+    """
+    journal = Journal(audit_dir / WRITER, origin, ring, segment_bytes=1 << 62)
+    deadline_s = time.monotonic() + wait_s
+    try:
+        recovery = _open(journal, deadline_s)
+        log = OperatorLog(journal)
+        try:
+            if recovery:
+                now_ms = (clock or SystemClock()).now_ms()
+                log.record(AuditEvent(EventKind.GAP, now_ms, detail=(("cause", "restart"),)))
+            yield log
+            journal.close()
+        finally:
+            journal.release()
+    except LogDamaged as error:
+        raise AuditUnavailable(str(error)) from error
+    except LogInUse as error:
+        raise AuditUnavailable(
+            f"{error} (waited {wait_s:.0f} s; another command is still running)"
+        ) from error
+
+
+def local_user() -> str:
+    """Return who runs this command, as the system knows it; behind sudo, who asked for it."""
+    uid = os.geteuid()
+    asked = os.environ.get("SUDO_UID", "") if uid == 0 else ""
+    if asked.isascii() and asked.isdigit():
+        uid = int(asked)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _open(journal: Journal, deadline_s: float) -> bool:
+    while True:
+        try:
+            recovery = journal.open()
+        except LogInUse:
+            if time.monotonic() >= deadline_s:
+                raise
+            time.sleep(_LOCK_POLL_S)
+        except OSError as error:
+            raise AuditUnavailable(
+                f"{journal.directory}: {error.strerror}: free or repair the disk"
+            ) from error
+        else:
+            return bool(recovery.cut_bytes or recovery.unsigned)

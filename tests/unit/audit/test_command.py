@@ -1,0 +1,195 @@
+"""``ecluse audit`` as auditors use it."""
+
+import csv
+import io
+import json
+import shutil
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.audit import files
+from gateway.audit.checkpoint import LOG_NAME, verifier_of
+from gateway.audit.encoding import decode, encode
+from gateway.audit.query import pseudonyms
+from gateway.audit.segments import Journal
+from gateway.cli import main
+from gateway.cli.audit import moment
+from gateway.configuration import init_keys, load_keys
+from gateway.vocabulary.events import AuditEvent, EventKind
+from tests.people import DR_MARTIN, NURSE_BEN
+from tests.unit.audit.logs import NOW_MS, SALT
+
+SYSTEM = "urn:oid:1.2.250.1.999"
+HOSTILE = "=cmd|'/c calc'!A1\x1b[31m\u202e[bold]x[/bold]"
+
+
+@pytest.fixture(scope="module")
+def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("keys") / "keys"
+    init_keys(place)
+    return place
+
+
+@pytest.fixture
+def audit_dir(tmp_path: Path, keys_dir: Path) -> Path:
+    keys = load_keys(keys_dir)
+    place = tmp_path / "audit"
+    log = Journal(place / "gw-1", LOG_NAME, keys.checkpoint, segment_bytes=64_000_000)
+    log.open()
+    patient = pseudonyms(keys.pseudonyms, SYSTEM, "4711")[0]
+    for event in (
+        AuditEvent(EventKind.ACCESS, NOW_MS, account=DR_MARTIN.login, patients=(patient,), opened=True),
+        AuditEvent(EventKind.REFUSED, NOW_MS + 1, account=NURSE_BEN.login, reason="cap", client=HOSTILE),
+    ):
+        log.commit([encode(event, seq=log.size, salt=SALT)])
+    log.close()
+    return place
+
+
+@dataclass(frozen=True)
+class Ran:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path) -> Ran:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+        main(["audit", *map(str, arguments)])
+    return Ran(int(left.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def consultations(audit_dir: Path) -> list[dict[str, object]]:
+    return [decode(line) for line in files.read_lines(files.segment_path(audit_dir / "operator", 0))]
+
+
+def test_a_patient_is_found_by_the_id_in_clear_which_is_written_nowhere(
+    audit_dir: Path, keys_dir: Path
+) -> None:
+    found = run(
+        "query", "--audit-dir", audit_dir, "--keys-dir", keys_dir, "--reason", "art. 15",
+        "--patient", "4711", "--system", SYSTEM, "--json",
+    )  # fmt: skip
+    assert found.exit_code == 0, found.stderr
+    # The consultation names the patient too, and so comes with the answer.
+    answers = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [(answer["kind"], answer.get("account")) for answer in answers] == [
+        ("access", DR_MARTIN.login),
+        ("audit-queried", None),
+    ]
+    (told,) = consultations(audit_dir)
+    assert told["kind"] == "audit-queried"
+    assert told["detail"] == {"act": "query", "reason": "art. 15"}
+    assert told["operator"]
+    assert all(b"4711" not in path.read_bytes() for path in (audit_dir / "operator").iterdir())
+
+
+@pytest.mark.parametrize("shape", [(), ("--csv",), ("--json",)])
+def test_hostile_values_reach_no_terminal_and_no_spreadsheet(audit_dir: Path, shape: tuple[str, ...]) -> None:
+    found = run("query", "--audit-dir", audit_dir, "--copy", "--account", NURSE_BEN.login, *shape)
+    assert found.exit_code == 0, found.stderr
+    assert all(char.isprintable() or char == "\n" for char in found.stdout)
+    if shape == ("--csv",):
+        (row,) = csv.DictReader(io.StringIO(found.stdout))
+        assert row["client"].startswith("'=cmd")
+    elif not shape:
+        # Markup of the table's library is shown, not obeyed.
+        assert "[bold]" in "".join(found.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("query", "--copy"), "--audit-dir"),
+        (("query", "--audit-dir", "AUDIT"), "--keys-dir"),
+        (("query", "--audit-dir", "AUDIT", "--keys-dir", "KEYS"), "--reason"),
+        (("follow", "--audit-dir", "AUDIT", "--keys-dir", "KEYS"), "--reason"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--patient", "4711"), "--system"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--patient", "4711", "--system", "x"), "--keys-dir"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--from", "yesterday"), "moment"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--kind", "nonsense"), "nonsense"),
+        (("verify", "AUDIT", "--key", "junk"), "--key"),
+        (("verify", "KEYS", "--key", "VERIFIER"), "holds no audit log"),
+    ],
+)
+def test_a_wrong_question_is_told_and_answers_nothing(
+    audit_dir: Path, keys_dir: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    places = {
+        "AUDIT": str(audit_dir),
+        "KEYS": str(keys_dir),
+        "VERIFIER": verifier_of(LOG_NAME, bytes(32)).text(),
+    }
+    found = run(*(places.get(argument, argument) for argument in arguments))
+    assert found.exit_code == 2
+    assert said in found.stderr
+    assert not (audit_dir / "operator").exists()
+
+
+def test_no_answer_without_a_record(audit_dir: Path, keys_dir: Path) -> None:
+    (audit_dir / "operator").write_bytes(b"")
+    found = run("query", "--audit-dir", audit_dir, "--keys-dir", keys_dir, "--reason", "x", "--json")
+    assert found.exit_code == 2
+    assert found.stdout == ""
+    assert "refused" in found.stderr
+
+
+def verifier(keys_dir: Path) -> str:
+    return verifier_of(LOG_NAME, load_keys(keys_dir).checkpoint.key()).text()
+
+
+def test_verify_says_sound_and_leaves_with_0(audit_dir: Path, keys_dir: Path) -> None:
+    found = run("verify", audit_dir, "--key", verifier(keys_dir))
+    assert (found.exit_code, found.stdout) == (0, "sound   ecluse/gw-1: 2 entries, 2 signed\n")
+
+
+def test_verify_names_the_bad_entry_and_leaves_with_1(audit_dir: Path, keys_dir: Path) -> None:
+    path = files.segment_path(audit_dir / "gw-1", 0)
+    path.write_bytes(path.read_bytes().replace(b'"cap"', b'"lap"'))
+    found = run("verify", audit_dir / "gw-1", "--key", verifier(keys_dir))
+    assert found.exit_code == 1
+    assert "0000000000.jsonl, line 2: entry 1 was edited" in found.stdout
+    as_json = run("verify", audit_dir, "--key", verifier(keys_dir), "--json")
+    assert json.loads(as_json.stdout) == {
+        "sound": False, "directory": str(audit_dir / "gw-1"), "file": str(path), "line": 2, "seq": 1,
+        "what": "entry 1 was edited",
+    }  # fmt: skip
+
+
+def test_verify_misses_a_whole_log_of_which_a_checkpoint_was_kept(
+    audit_dir: Path, keys_dir: Path, tmp_path: Path
+) -> None:
+    kept = shutil.copy(audit_dir / "gw-1" / "checkpoint", tmp_path / "kept")
+    arguments = ("verify", audit_dir, "--key", verifier(keys_dir), "--against", kept)
+    assert run(*arguments).exit_code == 0
+    other = Journal(audit_dir / "gw-2", LOG_NAME, load_keys(keys_dir).checkpoint, segment_bytes=1)
+    other.open()
+    other.close()
+    shutil.rmtree(audit_dir / "gw-1")
+    found = run(*arguments)
+    assert found.exit_code == 1
+    assert "ecluse/gw-1" in found.stdout
+
+
+def test_a_forged_kept_checkpoint_is_not_compared(audit_dir: Path, keys_dir: Path, tmp_path: Path) -> None:
+    note = (audit_dir / "gw-1" / "checkpoint").read_bytes()
+    (tmp_path / "kept").write_bytes(note.replace(b"\n2\n", b"\n1\n"))
+    found = run("verify", audit_dir, "--key", verifier(keys_dir), "--against", tmp_path / "kept")
+    assert found.exit_code == 2
+    assert "altered" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "at_ms"),
+    [
+        ("2026-09-14", 1_789_344_000_000),
+        ("2026-09-14T08:30:00+02:00", 1_789_367_400_000),
+        ("2026-09-14T06:30:00Z", 1_789_367_400_000),
+    ],
+)
+def test_moments(text: str, at_ms: int) -> None:
+    assert moment(text) == at_ms
