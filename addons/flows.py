@@ -1,0 +1,110 @@
+"""Between mitmproxy's flows and our values: HTTPFlow to facts, actions back onto the flow."""
+
+from dataclasses import replace
+
+from mitmproxy import http
+
+from addons.ingress import Admitted, RawHead, upstream_fields
+from gateway.engine import Exchange, Onward
+from gateway.vocabulary.messages import Headers, Reply, RequestFacts, ResponseFacts
+
+
+def raw_head(flow: http.HTTPFlow) -> RawHead:
+    """Return the request head as it stood on the wire."""
+    data = flow.request.data
+    peer = flow.client_conn.peername
+    return RawHead(
+        method=data.method,
+        target=data.path,
+        authority=data.authority,
+        http_version=data.http_version,
+        fields=data.headers.fields,
+        scheme="https" if flow.client_conn.tls else "http",
+        peer_address=peer[0],
+        peer_port=peer[1],
+    )
+
+
+def facts_of(admitted: Admitted, *, request_id: str, received_ms: int) -> RequestFacts:
+    """Return the facts of an admitted request."""
+    return RequestFacts(
+        request_id=request_id,
+        received_ms=received_ms,
+        scheme=admitted.scheme,
+        method=admitted.method,
+        host=admitted.host,
+        port=admitted.port,
+        path=admitted.path,
+        query=admitted.query,
+        headers=admitted.headers,
+        client_address=admitted.client_address,
+        client_port=admitted.client_port,
+    )
+
+
+def stray_facts(head: RawHead, *, request_id: str, received_ms: int) -> RequestFacts:
+    """Return what may be said of a request that was not admitted: nothing of its text but two harmless headers."""
+    wanted = {b"accept", b"accept-language", b"sec-fetch-mode"}
+    headers: Headers = tuple(
+        (name.lower().decode("ascii"), value[:200].decode("latin-1"))
+        for name, value in head.fields
+        if name.lower() in wanted
+    )
+    return RequestFacts(
+        request_id=request_id,
+        received_ms=received_ms,
+        scheme=head.scheme,
+        method=head.method[:16].decode("latin-1"),
+        host="",
+        port=0,
+        path="/",
+        query="",
+        headers=headers,
+        client_address=head.peer_address,
+        client_port=head.peer_port,
+    )
+
+
+def read_body(exchange: Exchange, flow: http.HTTPFlow) -> None:
+    """Put the request's body, now read, into the facts."""
+    exchange.facts = replace(exchange.facts, body=flow.request.raw_content or b"")
+
+
+def send_on(flow: http.HTTPFlow, admitted: Admitted, action: Onward, *, upgrade: bool) -> None:
+    """Write the canonical target and exactly the decided headers onto the request."""
+    flow.request.data.path = admitted.target
+    fields = upstream_fields(admitted, headers=action.headers, upgrade=upgrade)
+    flow.request.headers = http.Headers(fields)
+
+
+def response_facts(flow: http.HTTPFlow, *, with_body: bool) -> ResponseFacts:
+    """Return the facts of the app's answer."""
+    response = flow.response
+    if response is None:
+        raise ValueError("no response on this flow")
+    headers = tuple(
+        (name.lower().decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.fields
+    )
+    body = (response.raw_content or b"") if with_body else None
+    return ResponseFacts(response.status_code, headers, body)
+
+
+def fields_of(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return header lines as bytes for the wire."""
+    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+
+
+def response_of(reply: Reply, *, head_only: bool = False) -> http.Response:
+    """Return *reply* as mitmproxy's response; its length always fits its body."""
+    fields = [field for field in fields_of(reply.headers) if field[0].lower() != b"content-length"]
+    fields.append((b"content-length", str(len(reply.body)).encode()))
+    return http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=reply.status,
+        reason=b"",
+        headers=http.Headers(fields),
+        content=b"" if head_only else reply.body,
+        trailers=None,
+        timestamp_start=0.0,
+        timestamp_end=0.0,
+    )

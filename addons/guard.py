@@ -1,0 +1,306 @@
+"""The one addon with an opinion: hooks to engine to flow. It holds no policy of its own.
+
+mitmproxy logs an addon's exception and forwards the flow as if the addon had agreed, so no exception may
+leave a hook: fail_closed turns each into a refusal, and the sentinel behind us stops whatever carries no
+verdict.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import wraps
+
+from mitmproxy import http
+
+from addons import flows
+from addons.ingress import Admitted, Turned, admit
+from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, mark, mark_upgrade
+from addons.upstreams import choose
+from gateway import telemetry
+from gateway.clock import spawn
+from gateway.engine import Answer, AwaitBody, BodyPlan, Engine, Exchange, Pass
+from gateway.engine.services import Services
+from gateway.engine.visitor import own_origin
+from gateway.vocabulary.decision import Reason
+
+_STATE = "ecluse.visit"
+_SWITCHING = 101
+_WATCH_EVERY_S = 0.4
+_MAX_MESSAGE_BYTES = 1_000_000
+
+
+@dataclass(slots=True)
+class _Visit:
+    """What the guard remembers of one flow."""
+
+    admitted: Admitted | None = None
+    exchange: Exchange | None = None
+    plan: BodyPlan | None = None
+    upgrade: bool = False
+    finished: bool = field(default=False)
+
+
+Hook = Callable[["Guard", http.HTTPFlow], Awaitable[None]]
+
+
+def fail_closed(hook: Hook) -> Hook:
+    """Turn any error of *hook* into a refusal; a cancellation that nobody asked of this task is an error too."""
+
+    @wraps(hook)
+    async def wrapped(self: "Guard", flow: http.HTTPFlow) -> None:
+        try:
+            await hook(self, flow)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            self.shut(flow, hook.__name__, "cancelled")
+            if task is not None and task.cancelling():
+                raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
+            self.shut(flow, hook.__name__, type(error).__name__)
+            telemetry.log().error(
+                "hook_failed", hook=hook.__name__, error=type(error).__name__, exc_info=True
+            )
+
+    return wrapped
+
+
+class Guard:
+    """Asks the engine about every request and every answer, and writes what it says onto the flow."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._long_lived: dict[str, tuple[http.HTTPFlow, Exchange]] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def services(self) -> Services:
+        """Return what the engine works with."""
+        return self.engine.services
+
+    @fail_closed
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Admit, and decide at once every request that needs no body."""
+        visit = _Visit()
+        flow.metadata[_STATE] = visit
+        request_id = self.services.entropy.hex(16)
+        now_ms = self.services.clock.now_ms()
+        head = flows.raw_head(flow)
+        admitted = admit(head, self.engine.policy)
+        if isinstance(admitted, Turned):
+            facts = flows.stray_facts(head, request_id=request_id, received_ms=now_ms)
+            reason = Reason.UNKNOWN_METHOD if admitted.fault == "unknown-method" else Reason.MALFORMED_REQUEST
+            self._answer(flow, self.engine.turn_away(facts, reason, admitted.status, admitted.fault))
+            return
+        visit.admitted = admitted
+        begun = self.engine.begin(flows.facts_of(admitted, request_id=request_id, received_ms=now_ms))
+        if isinstance(begun, Answer):
+            self._answer(flow, begun)
+            return
+        visit.exchange = begun
+        await self._decide(flow, visit, begun, body_read=False)
+
+    @fail_closed
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Decide the requests whose body had to be read first."""
+        visit = _visit(flow)
+        if visit is None or visit.exchange is None or flow.response is not None or visit.finished:
+            return
+        flows.read_body(visit.exchange, flow)
+        await self._decide(flow, visit, visit.exchange, body_read=True)
+
+    async def _decide(
+        self, flow: http.HTTPFlow, visit: _Visit, exchange: Exchange, *, body_read: bool
+    ) -> None:
+        action = await self.engine.on_request(exchange, body_read=body_read)
+        if isinstance(action, AwaitBody):
+            mark(flow, DEFER)
+            return
+        visit.finished = True
+        if isinstance(action, Answer):
+            self._answer(flow, action)
+            return
+        if visit.admitted is None:
+            raise ValueError("a request goes on that was never admitted")
+        if visit.admitted.upgrade:
+            refused = self._judge_upgrade(visit, exchange)
+            if refused is not None:
+                self._answer(flow, refused)
+                return
+        flows.send_on(flow, visit.admitted, action, upgrade=visit.upgrade)
+        choose(flow, exchange.app.upstream)
+        if visit.upgrade:
+            mark_upgrade(flow)
+        mark(flow, FORWARD)
+
+    def _judge_upgrade(self, visit: _Visit, exchange: Exchange) -> Answer | None:
+        """Allow a WebSocket only on a route that says so, for a full session, from a page of the same origin."""
+        facts, route = exchange.facts, exchange.match.route if exchange.match is not None else None
+        if route is None or not route.websocket or not exchange.full:
+            return self.engine.refuse(exchange, Reason.UPGRADE_REFUSED, 403)
+        if facts.header("origin") != own_origin(exchange):
+            return self.engine.refuse(exchange, Reason.UPGRADE_REFUSED, 403)
+        visit.upgrade = True
+        return None
+
+    @fail_closed
+    async def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Choose to hold the answer back or to stream it. Never replaces it: that would leak the body."""
+        visit = _visit(flow)
+        if visit is None or visit.exchange is None or flow.response is None or _is_answered(flow):
+            return
+        exchange = visit.exchange
+        head = flows.response_facts(flow, with_body=False)
+        if head.status == _SWITCHING:
+            if not visit.upgrade:
+                _kill(flow)
+                return
+            self._watch(flow, exchange)
+            mark(flow, RELEASE)
+            return
+        visit.plan = self.engine.body_plan(exchange, head)
+        if visit.plan is BodyPlan.BUFFER:
+            return
+        action = await self.engine.on_response(exchange, head)
+        if not isinstance(action, Pass):
+            visit.plan = BodyPlan.BUFFER
+            flow.metadata["ecluse.held"] = action
+            return
+        flow.response.headers = http.Headers(flows.fields_of(action.headers))
+        if visit.plan is BodyPlan.METER:
+            flow.response.stream = _meter(exchange)
+            self._watch(flow, exchange)
+        else:
+            flow.response.stream = True
+        mark(flow, RELEASE)
+
+    @fail_closed
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """Release the answer or put ours in its place; nothing of it has left unless it was streamed."""
+        visit = _visit(flow)
+        if visit is None or visit.exchange is None or flow.response is None or _is_answered(flow):
+            return
+        exchange = visit.exchange
+        self._long_lived.pop(flow.id, None)
+        if visit.plan in {BodyPlan.STREAM, BodyPlan.METER}:
+            exchange.settled = True
+            if exchange.cut:
+                _kill(flow)
+            elif visit.plan is BodyPlan.METER:
+                await self.engine.still_welcome(exchange)
+            return
+        if visit.upgrade and flow.response.status_code == _SWITCHING:
+            return
+        action = flow.metadata.pop("ecluse.held", None) or await self.engine.on_response(
+            exchange, flows.response_facts(flow, with_body=True)
+        )
+        exchange.settled = True
+        if isinstance(action, Pass):
+            flow.response.headers = http.Headers(flows.fields_of(action.headers))
+            mark(flow, RELEASE)
+        else:
+            self._answer(flow, action)
+
+    @fail_closed
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Settle an exchange that ended early."""
+        visit = _visit(flow)
+        self._long_lived.pop(flow.id, None)
+        if visit is not None and visit.exchange is not None:
+            await self.engine.on_abort(visit.exchange)
+
+    @fail_closed
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Meter what the app sends over a socket; the kept copies are dropped so that memory stays flat."""
+        visit = _visit(flow)
+        if flow.websocket is None or visit is None or visit.exchange is None:
+            _kill(flow)
+            return
+        message = flow.websocket.messages[-1]
+        del flow.websocket.messages[:-1]
+        exchange = visit.exchange
+        if len(message.content) > _MAX_MESSAGE_BYTES or exchange.cut:
+            message.drop()  # type: ignore[no-untyped-call]
+            _kill(flow)
+            return
+        if message.from_client:
+            return
+        exchange.metered_bytes += len(message.content)
+        if not await self.engine.message_may_leave(exchange, message.content):
+            message.drop()  # type: ignore[no-untyped-call]
+            exchange.cut = True
+            _kill(flow)
+
+    @fail_closed
+    async def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """Forget a socket that closed."""
+        self._long_lived.pop(flow.id, None)
+
+    def _answer(self, flow: http.HTTPFlow, action: Answer) -> None:
+        method = flow.request.data.method
+        flow.response = flows.response_of(action.reply, head_only=method == b"HEAD")
+        flow.response.timestamp_start = flow.response.timestamp_end = self.services.clock.now_ms() / 1000
+        mark(flow, ANSWER)
+
+    def shut(self, flow: http.HTTPFlow, where: str, fault: str) -> None:
+        """Answer a fault of ours: 503 while that is possible, else cut the connection. Never raises."""
+        visit = _visit(flow)
+        exchange = visit.exchange if visit is not None else None
+        streaming = visit is not None and visit.plan in {BodyPlan.STREAM, BodyPlan.METER}
+        with contextlib.suppress(Exception):
+            answer = self.engine.faulted(exchange, f"{where}:{fault}")
+            if answer is not None and not streaming and where != "responseheaders":
+                self._answer(flow, answer)
+                return
+            if answer is not None and where == "responseheaders" and not streaming:
+                # Replacing an answer here would send our head with the app's body: hold it, then replace.
+                if visit is not None:
+                    visit.plan = BodyPlan.BUFFER
+                flow.metadata["ecluse.held"] = answer
+                return
+        _kill(flow)
+
+    def _watch(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Keep an eye on what stays open: a lock of the account cuts it within a second."""
+        self._long_lived[flow.id] = (flow, exchange)
+        if self._watching is None or self._watching.done():
+            self._watching = spawn(self._watch_all(), "ecluse-watch")
+
+    async def _watch_all(self) -> None:
+        while self._long_lived:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            for flow_id, (flow, exchange) in list(self._long_lived.items()):
+                welcome = False
+                with contextlib.suppress(Exception):
+                    welcome = await self.engine.still_welcome(exchange)
+                if not welcome:
+                    exchange.cut = True
+                    self._long_lived.pop(flow_id, None)
+                    self.engine.note_cut(exchange)
+                    _kill(flow)
+
+
+def _kill(flow: http.HTTPFlow) -> None:
+    if flow.killable:
+        flow.kill()  # type: ignore[no-untyped-call]
+
+
+def _visit(flow: http.HTTPFlow) -> _Visit | None:
+    found = flow.metadata.get(_STATE)
+    return found if isinstance(found, _Visit) else None
+
+
+def _is_answered(flow: http.HTTPFlow) -> bool:
+    return flow.metadata.get("ecluse") == ANSWER
+
+
+def _meter(exchange: Exchange) -> Callable[[bytes], bytes | list[bytes]]:
+    """Count what streams by. An empty list drops a chunk; b"" would end the message for the client."""
+
+    def count(chunk: bytes) -> bytes | list[bytes]:
+        if exchange.cut:
+            return []
+        exchange.metered_bytes += len(chunk)
+        return chunk
+
+    return count

@@ -1,0 +1,379 @@
+"""The one place where mitmproxy's own wire code is overridden.
+
+mitmproxy 12 reads heads of any size for any time, takes bare line feeds, stops dead at trailers, reads
+a refused upload to its end before it answers, and tells its version and its reasons in error pages.
+The classes below bound, refuse and hush. They apply to connections that ``listener`` opened and to
+nothing else in the process.
+"""
+
+import re
+import weakref
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, cast
+
+import h11
+from h11._readers import ChunkedReader
+from mitmproxy import ctx as mitm_ctx
+from mitmproxy import flow as mitm_flow
+from mitmproxy import http
+from mitmproxy.proxy import commands, context, events, layer
+from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers.http import _events as http_events
+from mitmproxy.proxy.layers.http import _hooks as http_hooks
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
+
+from addons.calm import calm_answer
+
+Commands = Generator[commands.Command, Any, None]
+
+_REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]")
+# mitmproxy strips vertical tabs and form feeds around values before any addon sees them.
+_UNREADABLE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL_IN_HEAD = re.compile(rb"\x00|\r(?!\n)|\n[ \t]")
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9][0-9][ \r]")
+_MAX_INTERIM = 8
+_MAX_PENDING_BYTES = 262_144
+_MAX_CHUNK_LINE_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class WireBounds:
+    """What one connection may cost. Sizes in bytes, times in seconds.
+
+    *head_timeout_s* runs from a head's first byte to its last, *body_timeout_s* over a whole body.
+    *answer_timeout_s* is how long the app may take to begin its answer; it is told in steps of the first.
+    *max_drain_bytes* is what is still read of an upload that was already answered.
+    """
+
+    max_head_bytes: int = 40_960
+    max_url_bytes: int = 8_192
+    head_timeout_s: float = 10.0
+    body_timeout_s: float = 300.0
+    answer_timeout_s: float = 50.0
+    max_request_bytes: int = 64_000_000
+    max_response_bytes: int = 64_000_000
+    max_upstream_head_bytes: int = 131_072
+    max_drain_bytes: int = 1_000_000
+
+
+@dataclass(slots=True)
+class Wire:
+    """Bounds, and the client connections now open under them. *stopping*: answer, then close."""
+
+    bounds: WireBounds
+    stopping: bool = False
+    servers: "weakref.WeakSet[StrictHttp1Server]" = field(default_factory=weakref.WeakSet)
+
+
+def head_fault(raw: bytes, bounds: WireBounds) -> int | None:
+    """Return the status that refuses the request head at the start of *raw*, None while it may be right.
+
+    RFC 9112: CRLF line ends and no other control characters (2.2), one space around the target (3), a
+    version of HTTP/1, and the bounds.
+    """
+    end = raw.find(b"\r\n\r\n")
+    head = raw if end < 0 else raw[:end]
+    line_end = head.find(b"\r\n")
+    line = head if line_end < 0 else head[:line_end]
+    if raw[:1] and not raw[:1].isalpha():
+        return 400
+    if _UNREADABLE.search(head):
+        return 400
+    if len(line) > bounds.max_url_bytes + 64:
+        return 414
+    if (end >= 0 or line_end >= 0) and _REQUEST_LINE.fullmatch(line) is None:
+        return 400
+    return 431 if len(head) > bounds.max_head_bytes else None
+
+
+class _WithoutTrailers:
+    """A chunked body reader that refuses trailers (requests) or drops them (RFC 9110, 6.5.1; answers)."""
+
+    def __init__(self, reader: ChunkedReader, *, refuse: bool) -> None:
+        self._reader = reader
+        self._refuse = refuse
+
+    def __call__(self, buffer: Any) -> Any:
+        event = self._reader(buffer)
+        if isinstance(event, h11.EndOfMessage) and list(event.headers):
+            if self._refuse:
+                raise h11.RemoteProtocolError("trailers")
+            return h11.EndOfMessage()
+        return event
+
+    def read_eof(self) -> None:
+        self._reader.read_eof()
+
+
+class StrictHttp1Server(Http1Server):
+    """The client's side of a connection."""
+
+    def __init__(self, ctx: context.Context, wire: Wire) -> None:
+        super().__init__(ctx)
+        self.wire = wire
+        self._refused = False
+        self._ticking = False
+        self._watched: tuple[str, int] | None = None
+        self._ticks = 0
+        self._drained_bytes = 0
+        wire.servers.add(self)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether no request has begun."""
+        return self.state == self.read_headers and not self.buf
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Wakeup):
+            yield from self._tick()
+        else:
+            yield from super()._handle_event(event)
+        if self.state == self.wait and len(self.buf) > _MAX_PENDING_BYTES:
+            yield from self._give_up(None)
+        phase = self._phase()
+        if phase is not None and not self._ticking:
+            if self._watched != phase:
+                self._watched, self._ticks = phase, 0
+            self._ticking = True
+            yield commands.RequestWakeup(self.wire.bounds.head_timeout_s)
+
+    def _phase(self) -> tuple[str, int] | None:
+        if self.state == self.read_headers and self.buf:
+            return "head", self.stream_id
+        if self.state == self.read_body:
+            return ("drain" if self.response_done else "body"), self.stream_id
+        if self.state == self.wait and not self.response:
+            return "answer", self.stream_id
+        return None
+
+    def _tick(self) -> Commands:
+        self._ticking = False
+        phase = self._phase()
+        if phase is None or phase != self._watched:
+            return
+        self._ticks += 1
+        bounds = self.wire.bounds
+        longest_s = {"body": bounds.body_timeout_s, "answer": bounds.answer_timeout_s}.get(phase[0], 0.0)
+        if self._ticks * bounds.head_timeout_s >= longest_s:
+            yield from self._give_up(504 if phase[0] == "answer" else 408)
+
+    def _give_up(self, status: int | None) -> Commands:
+        in_head = self.state == self.read_headers
+        if status is not None and not self.response:
+            yield from self._answer(status)
+        self.state = self.done
+        yield commands.CloseConnection(self.conn)
+        if not in_head:
+            yield ReceiveHttp(
+                http_events.RequestProtocolError(
+                    self.stream_id, "timeout", http_events.ErrorCode.CLIENT_DISCONNECTED
+                )
+            )
+
+    def _answer(self, status: int) -> Commands:
+        self._refused = True
+        yield commands.SendData(self.conn, calm_answer(status))
+
+    def send(self, event: http_events.HttpEvent) -> Commands:
+        if isinstance(event, http_events.ResponseData) and not event.data:
+            return  # An empty chunk would be read as the end of a chunked message.
+        if (
+            isinstance(event, http_events.ResponseHeaders)
+            and self.wire.stopping
+            and event.response.status_code >= HTTPStatus.OK
+        ):
+            event.response.headers["connection"] = "close"
+        for command in super().send(event):
+            if isinstance(event, http_events.ResponseProtocolError) and isinstance(
+                command, commands.SendData
+            ):
+                self._refused = True
+                yield commands.SendData(self.conn, calm_answer(event.code.http_status_code() or 502))
+            else:
+                yield command
+        if (
+            isinstance(event, http_events.ResponseHeaders)
+            and event.response.status_code == HTTPStatus.CONTINUE
+        ):
+            self.response = None
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived):
+            if bytes(self.buf)[:2] == b"\r\n":  # One empty line may stand before a request (RFC 9112, 2.2).
+                self.buf.maybe_extract_at_most(2)
+            status = head_fault(bytes(self.buf), self.wire.bounds) if self.buf else None
+            if status is not None:
+                yield from self._answer(status)
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
+                return
+        for command in super().read_headers(event):
+            if isinstance(command, commands.SendData):
+                yield from self._answer(400)
+            elif not isinstance(command, commands.Log):  # mitmproxy's would quote the client's bytes.
+                yield command
+
+    def read_body(self, event: events.Event) -> Commands:
+        if isinstance(self.body_reader, ChunkedReader):
+            self.body_reader = cast("Any", _WithoutTrailers(self.body_reader, refuse=True))
+        if self.response_done and isinstance(event, events.DataReceived):
+            self._drained_bytes += len(event.data)
+            if self._drained_bytes > self.wire.bounds.max_drain_bytes:
+                self.state = self.done
+                yield commands.CloseConnection(self.conn)
+                return
+        for command in super().read_body(event):
+            if isinstance(command, commands.CloseConnection) and not self.response and not self._refused:
+                yield from self._answer(400)
+            yield command
+        if self.state == self.read_body and _chunk_line_too_long(self):
+            yield from self._give_up(400)
+
+
+class StrictHttp1Client(Http1Client):
+    """The app's side of a connection."""
+
+    def __init__(self, ctx: context.Context, wire: Wire) -> None:
+        super().__init__(ctx)
+        self.wire = wire
+        self._interim = 0
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived) and self.request:
+            while True:
+                raw = bytes(self.buf)
+                end = raw.find(b"\r\n\r\n")
+                if end < 0 or _INTERIM.match(raw) is None or self._interim >= _MAX_INTERIM:
+                    break
+                self.buf.maybe_extract_at_most(end + 4)
+                self._interim += 1
+            head = raw if end < 0 else raw[:end]
+            too_long = len(head) > self.wire.bounds.max_upstream_head_bytes
+            if too_long or (end >= 0 and (_CONTROL_IN_HEAD.search(head) or _INTERIM.match(head))):
+                yield from self._malformed()
+                return
+        for command in super().read_headers(event):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, http_events.ResponseHeaders):
+                self._interim = 0
+            if not isinstance(command, commands.Log):  # mitmproxy's would quote the app's bytes.
+                yield command
+
+    def read_body(self, event: events.Event) -> Commands:
+        if isinstance(self.body_reader, ChunkedReader):
+            self.body_reader = cast("Any", _WithoutTrailers(self.body_reader, refuse=False))
+        yield from super().read_body(event)
+        if self.state == self.read_body and _chunk_line_too_long(self):
+            yield from self._malformed()
+
+    def _malformed(self) -> Commands:
+        self.state = self.done
+        yield commands.CloseConnection(self.conn)
+        if self.stream_id is not None:
+            yield ReceiveHttp(
+                http_events.ResponseProtocolError(
+                    self.stream_id, "malformed answer", http_events.ErrorCode.GENERIC_SERVER_ERROR
+                )
+            )
+
+
+def _chunk_line_too_long(connection: Http1Server | Http1Client) -> bool:
+    # Body data is taken out as it comes, so what a chunked reader leaves is an unfinished chunk line.
+    return (
+        isinstance(connection.body_reader, _WithoutTrailers) and len(connection.buf) > _MAX_CHUNK_LINE_BYTES
+    )
+
+
+class StrictHttpStream(http_layers.HttpStream):
+    """One exchange: a refusal leaves before the upload it refuses, and 100 Continue after the verdict."""
+
+    def __init__(self, ctx: context.Context, stream_id: int, wire: Wire) -> None:
+        super().__init__(ctx, stream_id)
+        self.wire = wire
+
+    def state_wait_for_request_headers(self, event: http_events.RequestHeaders) -> Commands:
+        headers = event.request.headers
+        expects = headers.get("expect", "").lower() == "100-continue"
+        if expects:
+            del headers["expect"]
+        yield from super().state_wait_for_request_headers(event)
+        waiting = self.client_state in {self.state_consume_request_body, self.state_stream_request_body}
+        if event.end_stream or not waiting:
+            return
+        if self.flow.response is not None:
+            yield from self._answer_early(self.flow.response)
+        elif expects:
+            go_on = http.Response.make(100)
+            go_on.headers.clear()
+            yield http_layers.SendHttp(
+                http_events.ResponseHeaders(self.stream_id, go_on), self.context.client
+            )
+
+    def _answer_early(self, response: http.Response) -> Commands:
+        response.headers["connection"] = "close"
+        self.client_state = self.state_done
+        yield http_hooks.HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        yield from self.send_response()
+        self.client_state = self.state_errored
+
+    def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Bound uploads as they come, and answers by what was buffered: not those that are streamed."""
+        if request:
+            return (yield from super().check_body_size(request))
+        if len(self.response_body_buf) <= self.wire.bounds.max_response_bytes:
+            return False
+        fault = "answer too large to be inspected"
+        self.flow.error = mitm_flow.Error(fault)
+        yield http_hooks.HttpErrorHook(self.flow)
+        code = http_events.ErrorCode.RESPONSE_TOO_LARGE
+        yield http_layers.SendHttp(
+            http_events.ResponseProtocolError(self.stream_id, fault, code), self.context.client
+        )
+        yield http_layers.SendHttp(
+            http_events.RequestProtocolError(self.stream_id, fault, code), self.context.server
+        )
+        self.client_state = self.server_state = self.state_errored
+        self.response_body_buf.clear()  # type: ignore[no-untyped-call]
+        self.flow.live = False
+        return True
+
+
+class StrictHttpLayer(http_layers.HttpLayer):
+    """HTTP/1 on one client connection, and nothing else."""
+
+    def __init__(self, ctx: context.Context, wire: Wire) -> None:
+        super().__init__(ctx, http_layers.HTTPMode.transparent)
+        self.wire = wire
+        self.connections[ctx.client] = StrictHttp1Server(ctx.fork(), wire)
+
+    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
+        self.streams[stream_id] = StrictHttpStream(self.context.fork(), stream_id, self.wire)
+        yield from self.event_to_child(self.streams[stream_id], events.Start())
+
+
+def cut(flow: http.HTTPFlow) -> None:
+    """Close the client connection of *flow* now, and with it the one to the app.
+
+    ``flow.kill()`` is only looked at when the next hook ends: a silent stream or socket would stay open.
+    """
+    proxyserver = mitm_ctx.master.addons.get("proxyserver")  # type: ignore[no-untyped-call]
+    handler = proxyserver.connections.get(flow.client_conn.id)
+    if handler is not None and handler.client in handler.transports:
+        # Aborting first keeps whatever mitmproxy still wants to write, a final chunk above all, from leaving.
+        handler.transports[handler.client].writer.transport.abort()
+        handler.close_connection(handler.client)
+
+
+def _client(ctx: context.Context) -> Http1Client:
+    for outer in ctx.layers:
+        if isinstance(outer, StrictHttpLayer):
+            return StrictHttp1Client(ctx, outer.wire)
+    return Http1Client(ctx)
+
+
+# mitmproxy names the class of its upstream connections in one module global and offers no other way in.
+vars(http_layers)["Http1Client"] = _client
