@@ -58,3 +58,22 @@ class LoginSeen:
 
     typed: str
     rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameMapping:
+    """How the apps of a realm collapse logins, so that one person has one name here too.
+
+    Applied after NFKC and case folding, in this order: *strip_domains* (``CHU\\login`` gives
+    ``login``), *email_domains* (``login@chu.example`` gives ``login``), *strip_prefixes*, *drop* (each
+    character is removed), *replace* (pairs). *scripts* lists the Unicode scripts a name may be
+    written in; anything else is refused, since it could look like somebody else's name.
+    """
+
+    strip_domains: tuple[str, ...] = ()
+    email_domains: tuple[str, ...] = ()
+    strip_prefixes: tuple[str, ...] = ()
+    drop: str = ""
+    replace: tuple[tuple[str, str], ...] = ()
+    scripts: tuple[str, ...] = ("LATIN",)
+    max_length: int = 128

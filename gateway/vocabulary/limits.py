@@ -58,7 +58,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LimitSet:
-    """All limits of one account class. *listed_weight_milli*: what a listed patient weighs, in thousandths of an opened one."""
+    """All limits of one account class.
+
+    *listed_weight_milli*: what a listed patient weighs, in thousandths of an opened one.
+    """
 
     name: str
     limits: tuple[Limit, ...]
@@ -83,7 +86,10 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The charge was committed. *near*: controls that this charge took past 80 %. *would*: observed controls it crossed."""
+    """The charge was committed.
+
+    *near*: controls that this charge took past 80 %. *would*: observed controls it crossed.
+    """
 
     near: tuple[Control, ...] = ()
     would: tuple[Control, ...] = ()

@@ -1,0 +1,37 @@
+# One name per thing a person wants to do; `make help` lists them.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-check test lint format lock clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(READY): requirements.lock pyproject.toml .ci/prepare
+	@.ci/prepare
+
+demo: $(READY) ## start the gateway in front of a small e-health app and say who can log in (PORT=8443)
+	@exec $(BIN)/python -m gateway demo --port $(or $(PORT),8443)
+
+demo-check: $(READY) ## play the attack of September 2025 against the demo; one JSON line at the end
+	@exec $(BIN)/python -m gateway demo --check
+
+test: lint ## every check and every test
+	@expression=$$(.ci/peers) && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term
+
+lint: $(READY) ## style, types and the walls between the rooms
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+format: $(READY) ## put the code into its one form
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+lock: ## resolve the dependencies again into requirements.lock (needs uv)
+	@uv pip compile --quiet --upgrade --universal --python-version 3.12 --no-emit-index-url --generate-hashes --extra dev pyproject.toml -o requirements.lock
+
+clean: ## remove the environment, caches and build leftovers
+	@rm -rf $(VENV) dist .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,159 @@
+"""The only place that builds clients, stores and the log."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.accounts.store import AccountStore
+from gateway.audit.operator import local_user, operator_log
+from gateway.audit.writer import AuditWriter
+from gateway.clock import Clock, SystemClock
+from gateway.configuration import Loaded, Settings, fingerprint, load, load_keys
+from gateway.engine.services import Services
+from gateway.policy.policy import Policy
+from gateway.sessions.assertion import AssertionMaker
+from gateway.sessions.store import SessionStore
+from gateway.sessions.token import TokenReader
+from gateway.valkey.client import Store
+from gateway.valkey.embedded import Embedded
+from gateway.valkey.library import product_sources
+from gateway.valkey.marker import verify_or_set_keycheck
+from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.vocabulary.keys import Keys
+
+GATEWAY_WRITER = "gateway"
+
+
+class SystemEntropy:
+    """The system's randomness."""
+
+    def hex(self, size_bytes: int) -> str:
+        """Return *size_bytes* random bytes as hexadecimal digits."""
+        return secrets.token_hex(size_bytes)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open the configured store, the embedded one included.
+
+    Raises:
+        EmbeddedFailed, StoreUnavailable, MarkerFileBroken: each names what to mend.
+    """
+    async with AsyncExitStack() as stack:
+        url = settings.store_url
+        if settings.embedded_store:
+            embedded = await Embedded.start(settings.state_dir / "store")
+            stack.push_async_callback(embedded.stop)
+            url = embedded.url
+        store = await Store.open(
+            url,
+            libraries=product_sources(),
+            state_dir=settings.state_dir,
+            timeout_ms=settings.store_timeout_ms,
+        )
+        stack.push_async_callback(store.close)
+        yield store
+
+
+@asynccontextmanager
+async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[Services]:
+    """Build everything the engine works with, and take it down in order.
+
+    Raises:
+        KeysRefused, KeysDisagree: wrong keys refuse to start.
+        AuditUnavailable: a log that cannot be written, or is not the one that was signed, refuses to start.
+        EmbeddedFailed, StoreUnavailable, StoreEmptied, MarkerFileBroken: the store.
+    """
+    settings, policy = loaded.settings, loaded.policy
+    keys = load_keys(settings.keys_dir)
+    used_clock = clock if clock is not None else SystemClock()
+    async with open_store(settings) as store:
+        await verify_or_set_keycheck(store, fingerprint(keys))
+        audit = AuditWriter(
+            settings.audit_dir / GATEWAY_WRITER,
+            policy.issuer,
+            keys.checkpoint,
+            segment_bytes=settings.segment_bytes,
+            clock=used_clock,
+        )
+        await asyncio.to_thread(audit.open)
+        try:
+            yield Services(
+                policy=policy,
+                keys=keys,
+                clock=used_clock,
+                entropy=SystemEntropy(),
+                store=store,
+                accounts=AccountStore(store),
+                sessions=SessionStore(store),
+                tokens=TokenReader(keys.session),
+                asserter=AssertionMaker(keys.assertion, policy.issuer),
+                audit=audit,
+            )
+        finally:
+            await asyncio.to_thread(audit.close)
+
+
+def note(services: Services, kind: EventKind, *detail: tuple[str, str]) -> AuditEvent:
+    """Return an event of the process's own life."""
+    return AuditEvent(
+        kind=kind,
+        at_ms=services.clock.now_ms(),
+        policy_id=services.policy.policy_id,
+        detail=(("host", socket.gethostname()), *detail),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What an operator's command works with. *record* makes an event durable before the command goes on."""
+
+    policy: Policy
+    settings: Settings
+    keys: Keys
+    store: Store
+    accounts: AccountStore
+    sessions: SessionStore
+    clock: Clock
+    record: Callable[[AuditEvent], int]
+
+
+@asynccontextmanager
+async def open_for_operator(config_path: Path) -> AsyncIterator[Office]:
+    """Open store and log for one command, beside a running gateway or without it.
+
+    Raises:
+        ConfigurationFaults, KeysRefused, KeysDisagree, AuditUnavailable, EmbeddedFailed, StoreUnavailable,
+        StoreEmptied: each names what to mend.
+    """
+    loaded = load(config_path)
+    settings, policy = loaded.settings, loaded.policy
+    keys = load_keys(settings.keys_dir)
+    async with open_store(settings) as store:
+        await verify_or_set_keycheck(store, fingerprint(keys))
+        with operator_log(settings.audit_dir, policy.issuer, keys.checkpoint) as log:
+            yield Office(
+                policy=policy,
+                settings=settings,
+                keys=keys,
+                store=store,
+                accounts=AccountStore(store),
+                sessions=SessionStore(store),
+                clock=SystemClock(),
+                record=log.record,
+            )
+
+
+__all__ = [
+    "GATEWAY_WRITER",
+    "Office",
+    "local_user",
+    "note",
+    "open_for_operator",
+    "open_services",
+    "open_store",
+]

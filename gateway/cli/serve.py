@@ -1,0 +1,180 @@
+"""``ecluse serve``: open the door, reload on SIGHUP, drain on SIGTERM."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import Awaitable
+from contextlib import suppress
+
+import click
+
+from addons.guard import Guard
+from addons.master import DoorSettings, GateMaster, PortRefusedError
+from addons.wire import WireBounds
+from gateway import telemetry
+from gateway.assembly import note, open_services
+from gateway.audit.writer import AuditUnavailable
+from gateway.cli import EXIT_FAULT, config_option, fail
+from gateway.cli.loading import load_or_exit
+from gateway.clock import spawn
+from gateway.configuration import ConfigurationFaults, KeysRefused, Loaded, Settings, load
+from gateway.engine import Engine
+from gateway.engine.services import Services
+from gateway.policy.policy import Policy
+from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.valkey.embedded import EmbeddedFailed
+from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
+from gateway.vocabulary.events import EventKind
+
+_REFUSES_TO_START = (
+    KeysRefused,
+    KeysDisagree,
+    MarkerFileBroken,
+    EmbeddedFailed,
+    StoreUnavailable,
+    StoreEmptied,
+    AuditUnavailable,
+    PortRefusedError,
+    ValueError,
+)
+
+
+@click.command(epilog="Example:  ecluse serve --config /etc/ecluse/ecluse.yaml")
+@config_option
+def serve(config_path: str) -> None:
+    """Run the gateway until SIGTERM; SIGHUP reloads the configuration."""
+    telemetry.configure()
+    loaded = load_or_exit(config_path)
+    try:
+        asyncio.run(run(loaded))
+    except _REFUSES_TO_START as error:
+        fail(f"the gateway does not start: {error}", EXIT_FAULT)
+
+
+def door_settings(settings: Settings, policy: Policy) -> DoorSettings:
+    """Return where and how the door stands."""
+    return DoorSettings(
+        listen_host=settings.listen_address,
+        listen_port=settings.listen_port,
+        certificate_file=str(settings.tls_certificate) if settings.tls_certificate is not None else None,
+        key_file=str(settings.tls_key) if settings.tls_key is not None else None,
+        bounds=WireBounds(
+            max_head_bytes=policy.max_header_bytes + policy.max_url_bytes,
+            max_url_bytes=policy.max_url_bytes,
+            max_request_bytes=policy.max_request_bytes,
+        ),
+    )
+
+
+async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
+    """Serve until a signal asks to stop; then drain, flush and return."""
+    settings = loaded.settings
+    async with open_services(loaded) as services:
+        engine = Engine(services)
+        upstreams = [app.upstream for app in loaded.policy.apps.values()]
+        master = GateMaster.build(door_settings(settings, loaded.policy), [Guard(engine)], upstreams)
+        await services.audit.append(note(services, EventKind.STARTED))
+        await services.audit.append(note(services, EventKind.CONFIG_LOADED))
+        host, port = await master.start()
+        metrics = None
+        if settings.metrics_port is not None:
+            metrics = await telemetry.serve_metrics(
+                settings.metrics_address, settings.metrics_port, lambda: is_ready(services)
+            )
+        telemetry.show_policy(loaded.policy.policy_id)
+        settings.pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
+        telemetry.log().info("gateway_ready", address=host, port=port, policy_id=loaded.policy.policy_id)
+        notify("READY=1")
+        if ready is not None:
+            await ready
+        try:
+            await _until_stopped(services, master, settings)
+        finally:
+            notify("STOPPING=1")
+            services.stopping = True
+            cut = await master.drain(services.policy.drain_s)
+            if metrics is not None:
+                metrics.close()
+            with suppress(AuditUnavailable):
+                await services.audit.append(note(services, EventKind.STOPPED, ("cut", str(cut))))
+            settings.pid_file.unlink(missing_ok=True)
+            telemetry.log().info("gateway_stopped", cut=cut)
+
+
+def is_ready(services: Services) -> bool:
+    """Tell whether records could be served now."""
+    return not services.stopping and services.audit.healthy and not services.store.down
+
+
+async def _until_stopped(services: Services, master: GateMaster, settings: Settings) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(
+        signal.SIGHUP, lambda: spawn(reload(services, master, settings), "configuration reload")
+    )
+    closed = spawn(master.wait_closed(), "door closed")
+    stopped = spawn(stop.wait(), "stop asked")
+    await asyncio.wait({closed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if closed.done():
+        closed.result()
+
+
+async def reload(services: Services, master: GateMaster, settings: Settings) -> bool:
+    """Swap in the configuration as it now stands in its files; keep the old one, and say so, when it has faults."""
+    before = services.policy.policy_id
+    try:
+        fresh = await asyncio.to_thread(_load_again, settings)
+        await services.audit.append(
+            note(services, EventKind.CONFIG_LOADED, ("before", before), ("after", fresh.policy.policy_id))
+        )
+        master.upstreams.replace([app.upstream for app in fresh.policy.apps.values()])
+    except (ConfigurationFaults, ValueError, AuditUnavailable) as error:
+        faults = (
+            [str(fault) for fault in error.faults] if isinstance(error, ConfigurationFaults) else [str(error)]
+        )
+        services.audit.append_soon(note(services, EventKind.CONFIG_REFUSED, ("faults", str(len(faults)))))
+        telemetry.CONFIG_RELOADS.labels("refused").inc()
+        telemetry.log().error("configuration_reload_refused", faults=len(faults), policy_id=before)
+        _answer(settings, {"loaded": False, "policy_id": before, "faults": faults})
+        return False
+    services.policy = fresh.policy
+    services.classes.clear()
+    telemetry.CONFIG_RELOADS.labels("loaded").inc()
+    telemetry.show_policy(fresh.policy.policy_id)
+    telemetry.log().info("configuration_reloaded", policy_id=fresh.policy.policy_id)
+    _answer(settings, {"loaded": True, "policy_id": fresh.policy.policy_id, "faults": []})
+    return True
+
+
+def _load_again(settings: Settings) -> Loaded:
+    fresh = load(settings.config_path)
+    refused = needs_restart(settings, fresh.settings)
+    if refused:
+        raise ValueError(f"needs a restart: {', '.join(refused)}")
+    return fresh
+
+
+def needs_restart(old: Settings, new: Settings) -> list[str]:
+    """Return the settings that differ and cannot change while the door is open."""
+    names = ("listen_address", "listen_port", "state_dir", "keys_dir", "audit_dir", "store_url")
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
+
+
+def _answer(settings: Settings, outcome: dict[str, object]) -> None:
+    fresh = settings.reload_file.with_suffix(".new")
+    fresh.write_text(json.dumps(outcome), encoding="utf-8")
+    fresh.replace(settings.reload_file)
+
+
+def notify(state: str) -> None:
+    """Tell systemd *state* when it listens (sd_notify)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    target = "\0" + address[1:] if address.startswith("@") else address
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+        connection.sendto(state.encode(), target)

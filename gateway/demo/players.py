@@ -1,0 +1,150 @@
+"""The people of the demo check, each in a process of its own: ``python -m gateway.demo.players ROLE``.
+
+A job comes in on standard input as JSON, what was seen goes out on standard output as JSON.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pyotp
+
+from gateway.demo.client import Answer, Client, log_in
+from gateway.demo.patients import COUNT, FIRST_ID, make_patients
+from gateway.demo.recognise import Recogniser
+from gateway.demo.thieves import PLACES, Thief
+
+Job = dict[str, Any]
+_OK, _TOO_MANY = 200, 429
+_CONNECTIONS = 8
+_TRIES_AFTER = 18
+_PAUSE_S = 0.2
+"""Slow enough to be stopped by the cap on patients rather than by the limit on requests."""
+
+_DAYS_WORK = (
+    ("GET", "/dossiers"),
+    ("GET", "/dossiers/{id}"),
+    ("GET", "/dossiers/{id}/imprimer"),
+    ("HEAD", "/dossiers/{id}"),
+    ("GET", "/dossiers/0{id}"),
+    ("GET", "/api/dossiers?taille=20"),
+    ("GET", "/api/dossiers/{id}"),
+    ("GET", "/static/parcours.css"),
+    ("GET", "/dossiers/9999"),
+    ("GET", "/usagers?taille=50"),
+    ("GET", "/recherche?q=va"),
+    ("GET", "/recherche?q=zzzz"),
+    ("GET", "/dossiers/{id}"),
+    ("GET", "/export.csv?lot=7"),
+    ("GET", "/dossiers/{other}"),
+    ("GET", "/api/dossiers/{other}"),
+)
+"""What a professional does in a few minutes, and then a little too much."""
+
+
+def _recogniser() -> Recogniser:
+    return Recogniser(make_patients())
+
+
+def _shown(knows: Recogniser, answer: Answer) -> list[int]:
+    return sorted(knows.ids_in(answer.raw + b"\n" + answer.text.encode()))
+
+
+async def _enter(client: Client, job: Job) -> None:
+    code = pyotp.TOTP(job["secret"]).now()
+    page = await log_in(client, job["login"], job["password"], code)
+    if page.status != _OK or job["name"] not in page.text:
+        raise RuntimeError(
+            f"{job['login']} could not log in with password and code: last answer {page.status}"
+        )
+
+
+async def steal(job: Job) -> Job:
+    """Try every door with a right password and no code; tell whom each door showed."""
+    thief = Thief(job["gate"], job["inside"], job["login"], job["password"], tuple(job["guesses"]))
+    await thief.try_everything()
+    knows = _recogniser()
+    return {
+        "login": job["login"],
+        "requests": sum(len(answers) for answers in thief.doors.values()),
+        "statuses": Counter(str(answer.status) for answers in thief.doors.values() for answer in answers),
+        "doors": {
+            name: sorted({one for answer in answers for one in _shown(knows, answer)})
+            for name, answers in thief.doors.items()
+        },
+    }
+
+
+async def scrape(job: Job) -> Job:
+    """Open records by sequential id at full speed until stopped, then keep trying in every other way."""
+    first = Client(job["gate"])
+    await _enter(first, job)
+    clients = [Client(job["gate"], cookies=dict(first.cookies)) for _ in range(_CONNECTIONS)]
+    numbers = iter(range(FIRST_ID, FIRST_ID + COUNT))
+    stopped = asyncio.Event()
+    started = time.monotonic()
+
+    async def take(client: Client) -> None:
+        for number in numbers:
+            answer = await client.request("GET", f"/dossiers/{number}")
+            if answer.status == _TOO_MANY:
+                stopped.set()
+            if stopped.is_set():
+                return
+
+    await asyncio.gather(*(take(client) for client in clients))
+    seconds = time.monotonic() - started
+    afterwards = Client(job["gate"], cookies=dict(first.cookies))
+    places = (*PLACES, *(f"/dossiers/{FIRST_ID + 500 + step}" for step in range(_TRIES_AFTER)))
+    for place in places:
+        await asyncio.sleep(_PAUSE_S)
+        await afterwards.request("GET", place)
+    knows = _recogniser()
+    everything = [answer for client in (first, *clients, afterwards) for _, _, answer in client.seen]
+    exchanges = [shown for answer in everything if (shown := _shown(knows, answer))]
+    return {
+        "login": job["login"],
+        "seconds": round(seconds, 3),
+        "requests": len(everything),
+        "refused": sum(answer.status == _TOO_MANY for answer in everything),
+        "exchanges": exchanges,
+    }
+
+
+async def work(job: Job) -> Job:
+    """Do a professional's ordinary work."""
+    client = Client(job["gate"])
+    await _enter(client, job)
+    for method, target in _DAYS_WORK:
+        await client.request(method, target.format(id=job["first"], other=job["first"] + 7))
+    await client.browse("GET", "/deconnexion")
+    await client.request("GET", f"/dossiers/{job['first']}")
+    knows = _recogniser()
+    return {
+        "login": job["login"],
+        "requests": len(client.seen),
+        "statuses": [[method, target, answer.status] for method, target, answer in client.seen],
+        "exchanges": [shown for _, _, answer in client.seen if (shown := _shown(knows, answer))],
+    }
+
+
+ROLES: dict[str, Callable[[Job], Awaitable[Job]]] = {"steal": steal, "scrape": scrape, "work": work}
+
+
+def main(arguments: list[str]) -> int:
+    """Play one role."""
+    job = json.load(sys.stdin)
+    json.dump(asyncio.run(_play(ROLES[arguments[0]], job)), sys.stdout)
+    return 0
+
+
+async def _play(role: Callable[[Job], Awaitable[Job]], job: Job) -> Job:
+    return await role(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

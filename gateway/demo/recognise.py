@@ -1,0 +1,51 @@
+"""Which patients an answer shows, found by what it says about them and not by what an address promised."""
+
+import html
+import re
+
+from gateway.demo.patients import Patient
+
+_TAG = re.compile(r"<[^<>]*>")
+_WORD = re.compile(r"[^\W\d_]+")
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+_PHONE = re.compile(r"(?<!\d)0\d(?:[ .]?\d\d){4}(?!\d)")
+_EMAIL = re.compile(r"[\w.+-]+@[\w.-]+\w")
+_NIR = re.compile(r"(?<!\d)[12]\d{4}(?:\d\d|2[AB])\d{8}(?!\d)")
+_MARK = re.compile(r'data-dossier="(\d+)"|"id":\s*(\d+)')
+_APART = (1, 2)
+"""A first name stands beside a surname, or one word away: ``"nom":"X","prenom":"Y"``."""
+
+
+class Recogniser:
+    """Knows every patient of the demo by name, telephone, e-mail address, national number and id."""
+
+    def __init__(self, patients: tuple[Patient, ...]) -> None:
+        self._ids = {one.id for one in patients}
+        self._names = {
+            pair: one.id
+            for one in patients
+            for pair in ((one.surname.lower(), one.first_name.lower()),)
+        }  # fmt: skip
+        self._phones = {one.phone.replace(" ", ""): one.id for one in patients}
+        self._emails = {one.email: one.id for one in patients if one.email}
+        self._nirs = {one.nir: one.id for one in patients if one.nir}
+
+    def ids_in(self, content: bytes) -> frozenset[int]:
+        """Return the ids of everybody whom *content* (headers and decoded body) shows in any way."""
+        text = html.unescape(_ESCAPED.sub(lambda m: chr(int(m[1], 16)), content.decode("utf-8", "replace")))
+        found = {int(one or other) for one, other in _MARK.findall(text)} & self._ids
+        for told in (text, _TAG.sub(" ", text)):
+            found |= self._named_in([word.lower() for word in _WORD.findall(told)])
+        found |= {
+            self._phones[digits]
+            for phone in _PHONE.findall(text)
+            if (digits := phone.replace(" ", "").replace(".", "")) in self._phones
+        }
+        found |= {self._emails[one] for one in _EMAIL.findall(text) if one in self._emails}
+        found |= {self._nirs[one] for one in _NIR.findall(text) if one in self._nirs}
+        return frozenset(found)
+
+    def _named_in(self, words: list[str]) -> set[int]:
+        pairs = (pair for apart in _APART for pair in zip(words, words[apart:], strict=False))
+        both_ways = (ordered for pair in pairs for ordered in (pair, pair[::-1]))
+        return {self._names[ordered] for ordered in both_ways if ordered in self._names}

@@ -1,0 +1,191 @@
+"""The corridor: gather, decide, apply. It knows every room by its functions, and no mitmproxy."""
+
+from gateway import telemetry
+from gateway.audit.describe import Context, tell
+from gateway.engine import login_answers, own_pages, records, requests, responses
+from gateway.engine.exchange import (
+    Answer,
+    AwaitBody,
+    BodyPlan,
+    Exchange,
+    Onward,
+    Pass,
+    RequestAction,
+    ResponseAction,
+)
+from gateway.engine.replies import refusal
+from gateway.engine.services import Services
+from gateway.pages import views
+from gateway.pages.language import language
+from gateway.pages.problem import problem, wants_html
+from gateway.policy.policy import Policy
+from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.vocabulary.decision import Reason
+from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.identity import Stage
+from gateway.vocabulary.messages import Reply, RequestFacts, ResponseFacts
+
+__all__ = [
+    "Answer",
+    "AwaitBody",
+    "BodyPlan",
+    "Engine",
+    "Exchange",
+    "Onward",
+    "Pass",
+    "RequestAction",
+    "ResponseAction",
+]
+
+
+class Engine:
+    """One per process. Every method may raise only by a fault of ours: the door turns that into a refusal."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    @property
+    def policy(self) -> Policy:
+        """Return the policy that new exchanges get."""
+        return self.services.policy
+
+    def begin(self, facts: RequestFacts) -> Exchange | Answer:
+        """Open the exchange of an admitted request, on the policy of this moment."""
+        policy = self.services.policy
+        if self.services.stopping:
+            return self.turn_away(facts, Reason.STOPPING, 503)
+        app = policy.by_host.get(facts.host)
+        if app is None:
+            return self.turn_away(facts, Reason.UNKNOWN_HOST, 421)
+        return Exchange(facts, policy, app, policy.realms[app.realm])
+
+    def turn_away(self, facts: RequestFacts, reason: Reason, status: int, fault: str | None = None) -> Answer:
+        """Refuse what has no exchange: malformed, for nobody we know, or too late. *fault* is a short stable word."""
+        policy = self.services.policy
+        reference = facts.request_id[:8]
+        context = Context(
+            facts.request_id,
+            policy.policy_id,
+            method=facts.method[:16],
+            client=facts.client_address,
+            client_port=facts.client_port,
+        )
+        detail = (("fault", fault),) if fault is not None else ()
+        self.services.audit.append_soon(
+            tell(
+                EventKind.REFUSED,
+                context,
+                self.services.clock.now_ms(),
+                reason=reason.value,
+                status=status,
+                reference=reference,
+                detail=detail,
+            )
+        )
+        telemetry.REQUESTS.labels("", "", "refuse", reason.value).inc()
+        if not wants_html(facts.header("accept"), facts.header("sec-fetch-mode"), None):
+            return Answer(problem(reason=reason, status=status, reference=reference))
+        look = views.Look(
+            language=language(facts.header("accept-language")),
+            body=policy.body,
+            prefix=policy.prefix,
+            app_title="",
+            secure=facts.scheme == "https",
+        )
+        return Answer(views.refusal(look, reason=reason, status=status, reference=reference))
+
+    async def on_request(self, exchange: Exchange, *, body_read: bool) -> RequestAction:
+        """Decide a request; AwaitBody asks to be called again with the body in *exchange.facts*."""
+        if exchange.facts.path.startswith(exchange.policy.prefix):
+            if exchange.facts.method == "POST" and not body_read:
+                return AwaitBody()
+            return Answer(await self._own_page(exchange))
+        action = await requests.decide(exchange, self.services, body_read=body_read)
+        if not isinstance(action, AwaitBody):
+            kind = exchange.match.kind.value if exchange.match is not None else ""
+            decision = exchange.decision
+            name = type(decision).__name__.lower()
+            reason = decision.reason.value if decision is not None else ""
+            telemetry.REQUESTS.labels(exchange.app.name, kind, name, reason).inc()
+        return action
+
+    async def _own_page(self, exchange: Exchange) -> Reply:
+        try:
+            return await own_pages.serve(exchange, self.services)
+        except StoreEmptied:
+            return refusal(exchange, Reason.STORE_EMPTIED, 503, retry_after_s=30)
+        except StoreUnavailable:
+            return refusal(exchange, Reason.STORE_DOWN, 503, retry_after_s=5)
+
+    def body_plan(self, exchange: Exchange, head: ResponseFacts) -> BodyPlan:
+        """Choose how the answer's body is treated; asked when its head is known and nothing has left."""
+        return responses.body_plan(exchange, head)
+
+    async def on_response(self, exchange: Exchange, response: ResponseFacts) -> ResponseAction:
+        """Decide an answer of the app. For a stream, *response.body* is None and only the head is decided."""
+        return await responses.decide(exchange, self.services, response)
+
+    async def on_abort(self, exchange: Exchange) -> None:
+        """Settle an exchange that ended before its answer was seen."""
+        if exchange.settled:
+            return
+        exchange.settled = True
+        try:
+            await login_answers.abandon(exchange, self.services)
+        except (StoreEmptied, StoreUnavailable):
+            # The announced attempt stays open in the store until it expires: its cookies open nothing.
+            telemetry.log().warning("login_attempt_left_open", app=exchange.app.name)
+
+    def upstream_down(self, exchange: Exchange) -> Answer:
+        """Return the page for an app that does not answer."""
+        records.soon(
+            exchange,
+            self.services,
+            EventKind.WITHHELD,
+            reason=Reason.UPSTREAM_DOWN,
+            status=502,
+            reference=exchange.facts.request_id[:8],
+        )
+        return Answer(refusal(exchange, Reason.UPSTREAM_DOWN, 502, retry_after_s=10))
+
+    def refuse(self, exchange: Exchange, reason: Reason, status: int) -> Answer:
+        """Record and word a refusal that only the door can see."""
+        records.soon(
+            exchange,
+            self.services,
+            EventKind.REFUSED,
+            reason=reason,
+            status=status,
+            reference=exchange.facts.request_id[:8],
+        )
+        return Answer(refusal(exchange, reason, status))
+
+    def faulted(self, exchange: Exchange | None, where: str) -> Answer | None:
+        """Record a fault of ours; return its page when the exchange is known."""
+        telemetry.HOOK_FAULTS.inc()
+        if exchange is None:
+            return None
+        records.soon(
+            exchange,
+            self.services,
+            EventKind.FAIL_CLOSED,
+            reason=Reason.FAULT,
+            status=503,
+            reference=exchange.facts.request_id[:8],
+            detail=(("where", where),),
+        )
+        return Answer(refusal(exchange, Reason.FAULT, 503, retry_after_s=5))
+
+    async def message_may_leave(self, exchange: Exchange, content: bytes) -> bool:
+        """Charge one message of an open socket: its bytes, and the personal data it shows."""
+        return exchange.stage is Stage.FULL and await responses.meter_message(
+            exchange, self.services, content
+        )
+
+    def note_cut(self, exchange: Exchange) -> None:
+        """Record that a stream was cut."""
+        records.soon(exchange, self.services, EventKind.STREAM_CUT)
+
+    async def still_welcome(self, exchange: Exchange) -> bool:
+        """Tell whether a long-lived exchange may go on: session live, account not locked; charges its bytes."""
+        return exchange.stage is Stage.FULL and await responses.settle_meter(exchange, self.services)

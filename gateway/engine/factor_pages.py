@@ -1,0 +1,383 @@
+"""The second factor asked, enrolled and proven; then the parked answer is handed over."""
+
+from gateway import telemetry
+from gateway.accounts import enrolment, invitation, names, recovery, totp, verification
+from gateway.accounts.store import AttemptFault, InvitationProven
+from gateway.accounts.verification import Refusal, Refused, Verified
+from gateway.engine import records
+from gateway.engine.login_answers import note_opened, park, relative, reply_of, session_cookie, unpark
+from gateway.engine.replies import redirect, refusal, with_headers
+from gateway.engine.visitor import Visitor
+from gateway.pages import views
+from gateway.policy import params
+from gateway.policy.policy import Basic, Flow
+from gateway.sessions import ticket
+from gateway.sessions.parking import Parked
+from gateway.vocabulary.decision import Reason
+from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.identity import AccountRef, Stage
+from gateway.vocabulary.messages import Reply
+
+HASH_COST = recovery.HashCost()
+
+
+def _away(visitor: Visitor) -> Reply:
+    """Send somebody who owes nothing here to where they can go on."""
+    exchange = visitor.exchange
+    if visitor.stage is Stage.FULL:
+        return redirect("/")
+    if exchange.app.flow is Flow.BEFORE_LOGIN:
+        return redirect(f"{exchange.policy.prefix}start")
+    return redirect((exchange.app.login_page or "/").replace("{path}", ""))
+
+
+def _owes_code(visitor: Visitor) -> bool:
+    entered = visitor.exchange.entered
+    return visitor.stage is Stage.PENDING and entered is not None and entered.enrolled
+
+
+async def show_code(visitor: Visitor) -> Reply:
+    """Ask for the code."""
+    if visitor.stage is Stage.PENDING and not _owes_code(visitor):
+        return redirect(f"{visitor.exchange.policy.prefix}invitation")
+    if not _owes_code(visitor):
+        return _away(visitor)
+    return views.code(visitor.look, token=visitor.token())
+
+
+async def take_code(visitor: Visitor) -> Reply:
+    """Check the code; when it is right, open the session and hand over what the app answered."""
+    account, form = visitor.account, visitor.form
+    if not _owes_code(visitor) or account is None or form is None:
+        return _away(visitor)
+    realm, services = visitor.exchange.realm, visitor.services
+    found = await verification.verify_code(
+        services.accounts,
+        services.keys.sealing,
+        account.id,
+        form.get("code", ""),
+        realm.budget,
+        services.clock.now_ms(),
+        dormant_s=realm.dormant_s,
+    )
+    if isinstance(found, Refused):
+        error = _tell_refused(visitor, account, found)
+        return views.code(
+            visitor.look,
+            token=visitor.token(),
+            error=error,
+            retry_after_s=found.retry_after_s or None,
+            status=_status(found),
+        )
+    return await _open(visitor, account, EventKind.CODE_ACCEPTED)
+
+
+def _tell_refused(visitor: Visitor, account: AccountRef, found: Refused) -> views.FormError:
+    telemetry.CODES.labels(account.realm, "refused").inc()
+    detail = (("why", found.why.value),)
+    records.soon(
+        visitor.exchange, visitor.services, EventKind.CODE_REFUSED, account=account.name, detail=detail
+    )
+    if found.locked_now:
+        records.soon(
+            visitor.exchange,
+            visitor.services,
+            EventKind.ACCOUNT_LOCKED,
+            account=account.name,
+            detail=(("why", "failure-budget"),),
+        )
+    # One text for every refusal but the wait, which the person must know and which says nothing of the code.
+    return views.FormError.TOO_MANY if found.retry_after_s else views.FormError.WRONG
+
+
+def _status(found: Refused) -> int:
+    return 429 if found.retry_after_s and found.why is Refusal.DELAYED else 403
+
+
+async def show_recovery(visitor: Visitor) -> Reply:
+    """Ask for a recovery code."""
+    if not _owes_code(visitor):
+        return _away(visitor)
+    return views.recovery(visitor.look, token=visitor.token())
+
+
+async def take_recovery(visitor: Visitor) -> Reply:
+    """Use a recovery code up; it works once and the person is told how many are left."""
+    account, form = visitor.account, visitor.form
+    if not _owes_code(visitor) or account is None or form is None:
+        return _away(visitor)
+    realm = visitor.exchange.realm
+    found = await verification.verify_recovery(
+        visitor.services.accounts,
+        account.id,
+        form.get("code", ""),
+        realm.budget,
+        HASH_COST,
+        dormant_s=realm.dormant_s,
+    )
+    if isinstance(found, Refused):
+        error = _tell_refused(visitor, account, found)
+        return views.recovery(
+            visitor.look,
+            token=visitor.token(),
+            error=error,
+            retry_after_s=found.retry_after_s or None,
+            status=_status(found),
+        )
+    return await _open(visitor, account, EventKind.RECOVERY_USED, recovery_left=found.recovery_left)
+
+
+async def _open(
+    visitor: Visitor,
+    account: AccountRef,
+    kind: EventKind,
+    *,
+    recovery_left: int | None = None,
+    codes: tuple[str, ...] = (),
+) -> Reply:
+    """Make the session full under a new id, and hand over the parked answer; recorded before it is handed over."""
+    exchange, services = visitor.exchange, visitor.services
+    old_id = exchange.session_id
+    if old_id is None:
+        return _away(visitor)
+    telemetry.CODES.labels(account.realm, "accepted").inc()
+    if not await records.keep(exchange, services, kind, account=account.name):
+        return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+    kept = await unpark(services, account.id, old_id)
+    promoted = await services.sessions.promote(account.id, old_id, Stage.FULL, exchange.realm.sessions)
+    if not await note_opened(exchange, services, account, promoted.session_id, promoted.closed):
+        return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+    cookie = ("set-cookie", session_cookie(exchange, services, account.id, promoted.session_id))
+    gone = ("set-cookie", ticket.clear_door_cookie())
+    if recovery_left is None and not codes:
+        return reply_of(kept, cookie, gone)
+    await park(services, account.id, promoted.session_id, kept or Parked(303, "/", (), None))
+    path = f"{exchange.policy.prefix}continue"
+    if codes:
+        reply = views.recovery_codes(visitor.look, codes=codes, next_path=path)
+    else:
+        reply = views.recovery_used(visitor.look, left=recovery_left or 0, next_path=path)
+    return with_headers(reply, cookie, gone)
+
+
+async def go_on(visitor: Visitor) -> Reply:
+    """Hand over what was parked, after a page that had to be read first."""
+    account, session_id = visitor.account, visitor.exchange.session_id
+    if visitor.stage is not Stage.FULL or account is None or session_id is None:
+        return _away(visitor)
+    return reply_of(await unpark(visitor.services, account.id, session_id))
+
+
+async def show_invitation(visitor: Visitor) -> Reply:
+    """Ask for the invitation; the password alone shows no QR code."""
+    if _owes_code(visitor):
+        return redirect(f"{visitor.exchange.policy.prefix}code")
+    if visitor.stage is not Stage.PENDING:
+        return _away(visitor)
+    if await _proven(visitor) is not None:
+        return redirect(f"{visitor.exchange.policy.prefix}enrol")
+    return views.invitation(visitor.look, token=visitor.token())
+
+
+async def take_invitation(visitor: Visitor) -> Reply:
+    """Check the invitation code and remember in the session that it was shown."""
+    claims, form, services = visitor.exchange.claims, visitor.form, visitor.services
+    if visitor.stage is not Stage.PENDING or _owes_code(visitor) or claims is None or form is None:
+        return _away(visitor)
+    account = visitor.account
+    name = account.name if account is not None else None
+    typed = invitation.code_hash(services.keys.names, claims.account_id, form.get("invitation", ""))
+    found = await services.accounts.try_invitation(claims.account_id, typed, visitor.exchange.realm.budget)
+    if not isinstance(found, InvitationProven):
+        detail = (("why", found.why.value),)
+        records.soon(visitor.exchange, services, EventKind.INVITATION_REFUSED, account=name, detail=detail)
+        waits = found.why in {AttemptFault.DELAYED, AttemptFault.EVERYBODY_DELAYED}
+        return views.invitation(
+            visitor.look,
+            token=visitor.token(),
+            error=views.FormError.TOO_MANY if waits else views.FormError.WRONG,
+            retry_after_s=found.retry_after_s if waits else None,
+            status=429 if waits else 403,
+        )
+    if not await records.keep(visitor.exchange, services, EventKind.INVITATION_USED, account=name):
+        return refusal(visitor.exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+    await services.sessions.note_invitation(
+        claims.account_id, claims.session_id, found.invitation_id, visitor.exchange.realm.sessions
+    )
+    return redirect(f"{visitor.exchange.policy.prefix}enrol")
+
+
+async def _proven(visitor: Visitor) -> str | None:
+    claims = visitor.exchange.claims
+    if claims is None:
+        return None
+    found = await visitor.services.sessions.get(claims.account_id, claims.session_id)
+    return found.invitation or None if found is not None else None
+
+
+async def show_enrolment(visitor: Visitor) -> Reply:
+    """Show the secret, which is no factor before one code of it was typed."""
+    return await _enrolment(visitor, None, 200)
+
+
+async def _enrolment(visitor: Visitor, error: views.FormError | None, status: int) -> Reply:
+    account, services = visitor.account, visitor.services
+    if visitor.stage is not Stage.PENDING or _owes_code(visitor) or account is None:
+        return _away(visitor)
+    proven, session_id = await _proven(visitor), visitor.exchange.session_id
+    if proven is None or session_id is None:
+        return redirect(f"{visitor.exchange.policy.prefix}invitation")
+    randomness = bytes.fromhex(services.entropy.hex(20))
+    found = await enrolment.start(
+        services.accounts, services.keys.sealing, account.id, session_id, proven, randomness
+    )
+    if not isinstance(found, enrolment.Candidate):
+        return redirect(f"{visitor.exchange.policy.prefix}invitation")
+    issuer = visitor.exchange.policy.body.name or visitor.exchange.app.title
+    return views.enrol(
+        visitor.look,
+        token=visitor.token(),
+        uri=totp.provisioning_uri(found.secret, account.name, issuer),
+        secret=found.secret,
+        login=account.name,
+        error=error,
+        status=status,
+    )
+
+
+async def take_enrolment(visitor: Visitor) -> Reply:
+    """Keep the factor when its first code is right, and show the recovery codes once."""
+    account, services, form = visitor.account, visitor.services, visitor.form
+    if visitor.stage is not Stage.PENDING or _owes_code(visitor) or account is None or form is None:
+        return _away(visitor)
+    proven, session_id = await _proven(visitor), visitor.exchange.session_id
+    if proven is None or session_id is None:
+        return redirect(f"{visitor.exchange.policy.prefix}invitation")
+    found = await enrolment.confirm(
+        services.accounts,
+        services.keys.sealing,
+        account.id,
+        session_id,
+        proven,
+        form.get("code", ""),
+        services.clock.now_ms(),
+        bytes.fromhex(services.entropy.hex(recovery.RANDOM_BYTES)),
+        HASH_COST,
+    )
+    if isinstance(found, enrolment.EnrolmentRefused):
+        if found.why is enrolment.EnrolmentFault.WRONG_CODE:
+            return await _enrolment(visitor, views.FormError.WRONG, 403)
+        if found.why is enrolment.EnrolmentFault.TOO_LATE:
+            return await _enrolment(visitor, views.FormError.EXPIRED, 403)
+        return redirect(f"{visitor.exchange.policy.prefix}invitation")
+    return await _open(visitor, account, EventKind.ENROLLED, codes=found.recovery_codes)
+
+
+async def show_start(visitor: Visitor) -> Reply:
+    """before-login: ask for name and code, or for name and invitation."""
+    exchange = visitor.exchange
+    if exchange.app.flow is not Flow.BEFORE_LOGIN or visitor.stage is Stage.FULL:
+        return _away(visitor)
+    if visitor.stage is Stage.PENDING:
+        return redirect(f"{exchange.policy.prefix}enrol")
+    query = exchange.facts.query
+    by = next(iter(params.query_values(query, "by")), "code")
+    wanted = next(iter(params.query_values(query, "next")), "/")
+    kind = by if by in {"recovery", "invitation"} else "code"
+    return views.start(visitor.look, token=visitor.token(), next=relative(wanted), by=kind)  # type: ignore[arg-type]
+
+
+async def take_start(visitor: Visitor) -> Reply:
+    """before-login: check name and code; the app's own login, under the same name, is owed next."""
+    exchange, services, form = visitor.exchange, visitor.services, visitor.form
+    if exchange.app.flow is not Flow.BEFORE_LOGIN or form is None:
+        return _away(visitor)
+    wanted = relative(form.get("next", "/"))
+    by = "invitation" if "invitation" in form else "code"
+    try:
+        ref = names.account_ref(
+            form.get("login", ""), exchange.realm.name, exchange.realm.mapping, services.keys.names
+        )
+    except names.NameRefused:
+        return _start_again(visitor, by, wanted, views.FormError.WRONG, None, 403)
+    if by == "invitation":
+        return await _start_invited(visitor, ref, wanted, form["invitation"])
+    typed = form.get("code", "")
+    found = await _check_either(visitor, ref, typed)
+    if isinstance(found, Refused):
+        error = _tell_refused(visitor, ref, found)
+        return _start_again(visitor, by, wanted, error, found.retry_after_s or None, _status(found))
+    kind = EventKind.CODE_ACCEPTED if found.step is not None else EventKind.RECOVERY_USED
+    if not await records.keep(exchange, services, kind, account=ref.name):
+        return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+    # With Basic the app checks the password on every request, so nothing more is owed than the agreement of names.
+    stage = Stage.FULL if exchange.app.basic is Basic.LOGIN else Stage.CODE_FIRST
+    return await _started(visitor, ref, stage, wanted, None)
+
+
+async def _check_either(visitor: Visitor, ref: AccountRef, typed: str) -> Verified | Refused:
+    services, realm = visitor.services, visitor.exchange.realm
+    if len([char for char in typed if char.isalnum()]) <= 10:
+        return await verification.verify_code(
+            services.accounts,
+            services.keys.sealing,
+            ref.id,
+            typed,
+            realm.budget,
+            services.clock.now_ms(),
+            dormant_s=realm.dormant_s,
+        )
+    return await verification.verify_recovery(
+        services.accounts, ref.id, typed, realm.budget, HASH_COST, dormant_s=realm.dormant_s
+    )
+
+
+async def _start_invited(visitor: Visitor, ref: AccountRef, wanted: str, typed: str) -> Reply:
+    services = visitor.services
+    hashed = invitation.code_hash(services.keys.names, ref.id, typed)
+    found = await services.accounts.try_invitation(ref.id, hashed, visitor.exchange.realm.budget)
+    if not isinstance(found, InvitationProven):
+        detail = (("why", found.why.value),)
+        records.soon(
+            visitor.exchange, services, EventKind.INVITATION_REFUSED, account=ref.name, detail=detail
+        )
+        waits = found.why in {AttemptFault.DELAYED, AttemptFault.EVERYBODY_DELAYED}
+        error = views.FormError.TOO_MANY if waits else views.FormError.WRONG
+        retry = found.retry_after_s if waits else None
+        return _start_again(visitor, "invitation", wanted, error, retry, 429 if waits else 403)
+    if not await records.keep(visitor.exchange, services, EventKind.INVITATION_USED, account=ref.name):
+        return refusal(visitor.exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+    return await _started(visitor, ref, Stage.INVITED_FIRST, wanted, found.invitation_id)
+
+
+def _start_again(
+    visitor: Visitor, by: str, wanted: str, error: views.FormError, retry_after_s: int | None, status: int
+) -> Reply:
+    return views.start(
+        visitor.look,
+        token=visitor.token(),
+        error=error,
+        next=wanted,
+        by="invitation" if by == "invitation" else "code",
+        retry_after_s=retry_after_s,
+        status=status,
+    )
+
+
+async def _started(
+    visitor: Visitor, ref: AccountRef, stage: Stage, wanted: str, invitation_id: str | None
+) -> Reply:
+    exchange, services = visitor.exchange, visitor.services
+    opened = await services.sessions.open(
+        ref.id,
+        exchange.app.name,
+        stage,
+        exchange.realm.sessions,
+        address=exchange.facts.client_address,
+        agent=exchange.facts.header("user-agent") or "",
+        invitation=invitation_id or "",
+    )
+    session_id = opened.session_id
+    if stage is Stage.FULL and not await note_opened(exchange, services, ref, session_id, opened.closed):
+        return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+    return redirect(wanted, ("set-cookie", session_cookie(exchange, services, ref.id, session_id)))

@@ -1,0 +1,98 @@
+"""What of an exchange goes into the audit log, and when it must be there before anything leaves."""
+
+from collections.abc import Iterable
+
+from gateway import telemetry
+from gateway.audit.describe import tell
+from gateway.audit.writer import AuditUnavailable
+from gateway.engine.exchange import Exchange
+from gateway.engine.services import Services
+from gateway.vocabulary.decision import Reason
+from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.vocabulary.limits import Control
+
+
+def soon(
+    exchange: Exchange,
+    services: Services,
+    kind: EventKind,
+    *,
+    rule: str | None = None,
+    reason: Reason | None = None,
+    status: int | None = None,
+    control: Control | None = None,
+    reference: str | None = None,
+    account: str | None = None,
+    detail: tuple[tuple[str, str], ...] = (),
+) -> None:
+    """Record an event that holds nothing back: refusals and challenges reveal nobody."""
+    services.audit.append_soon(
+        _event(exchange, services, kind, rule, reason, status, control, reference, account, detail)
+    )
+
+
+async def keep(
+    exchange: Exchange,
+    services: Services,
+    kind: EventKind,
+    *,
+    rule: str | None = None,
+    reason: Reason | None = None,
+    status: int | None = None,
+    account: str | None = None,
+    detail: tuple[tuple[str, str], ...] = (),
+) -> bool:
+    """Record an event and wait until it is durable. False: it is not, and nothing may be built on it."""
+    return await keep_event(
+        services, _event(exchange, services, kind, rule, reason, status, None, None, account, detail)
+    )
+
+
+async def keep_event(services: Services, event: AuditEvent) -> bool:
+    """Wait until *event* is durable; False when the log cannot take it."""
+    try:
+        await services.audit.append(event)
+    except AuditUnavailable:
+        telemetry.AUDIT_FAILURES.inc()
+        return False
+    return True
+
+
+def _event(
+    exchange: Exchange,
+    services: Services,
+    kind: EventKind,
+    rule: str | None,
+    reason: Reason | None,
+    status: int | None,
+    control: Control | None,
+    reference: str | None,
+    account: str | None,
+    detail: tuple[tuple[str, str], ...],
+) -> AuditEvent:
+    context = exchange.context()
+    if account is not None:
+        context = context.who(account)
+    elif context.account is None and exchange.typed is not None:
+        context = context.who(exchange.typed.name)
+    return tell(
+        kind,
+        context,
+        services.clock.now_ms(),
+        rule=rule,
+        reason=reason.value if reason is not None else None,
+        status=status,
+        control=control.value if control is not None else None,
+        reference=reference,
+        detail=detail,
+    )
+
+
+def note_controls(
+    exchange: Exchange, services: Services, near: Iterable[Control], would: Iterable[Control]
+) -> None:
+    """Record the controls that this exchange brought near their bound, or would have crossed."""
+    for control in near:
+        soon(exchange, services, EventKind.NEAR_LIMIT, control=control)
+    for control in would:
+        soon(exchange, services, EventKind.WOULD, control=control)

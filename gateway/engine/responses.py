@@ -1,0 +1,356 @@
+"""The second half of the road: what an answer reveals is charged and recorded before its first byte leaves."""
+
+from gateway import disclosure, telemetry
+from gateway.audit.describe import tell
+from gateway.engine import headers, login_answers, records
+from gateway.engine.exchange import Answer, BodyPlan, Exchange, Pass, ResponseAction
+from gateway.engine.replies import refusal
+from gateway.engine.services import Services
+from gateway.lookups import Revealed, RevealQuestion, reveal
+from gateway.policy.request import BasicState, StoreState
+from gateway.policy.response import Outcome, decide_response
+from gateway.sessions import forms, ticket
+from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.vocabulary.decision import Forward, Reason, Release, ResponseDecision, Withhold
+from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.limits import Charge, Exhausted
+from gateway.vocabulary.messages import ResponseFacts
+from gateway.vocabulary.records import RecordsSeen, RouteKind, Sightings, Uninspectable
+
+_TEXTUAL = ("text/", "application/json", "application/xml", "application/xhtml", "application/csv")
+_TEXTUAL_SUFFIX = ("+json", "+xml")
+_UNSCANNED = ("text/css", "text/javascript")
+_SMALL_BYTES = 65_536
+_REFUSED_BY_APP = frozenset({401, 403, 404, 405, 410})
+
+
+def is_textual(content_type: str | None) -> bool:
+    """Tell whether an answer of this type is read for personal data; no type at all is read too."""
+    if content_type is None:
+        return True
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in _UNSCANNED:
+        return False
+    return kind.startswith(_TEXTUAL) or kind.endswith(_TEXTUAL_SUFFIX)
+
+
+def body_plan(exchange: Exchange, head: ResponseFacts) -> BodyPlan:
+    """Choose, before any of it moves, whether an answer is held back whole or streamed."""
+    if isinstance(exchange.decision, Forward) and exchange.decision.reason is Reason.PUBLIC:
+        return BodyPlan.STREAM
+    if exchange.revealing or exchange.login is not None:
+        return BodyPlan.BUFFER
+    content_type = head.header("content-type") or ""
+    route = exchange.match.route if exchange.match is not None else None
+    if exchange.full and (
+        (route is not None and route.stream) or content_type.startswith("text/event-stream")
+    ):
+        return BodyPlan.METER
+    if is_textual(head.header("content-type")) or not exchange.full:
+        return BodyPlan.BUFFER
+    length = head.header("content-length")
+    if length is not None and length.isdigit() and int(length) <= _SMALL_BYTES:
+        return BodyPlan.BUFFER
+    return BodyPlan.METER
+
+
+async def decide(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
+    """Decide the buffered (or just begun) answer of *exchange*."""
+    decision = exchange.decision
+    if not isinstance(decision, Forward):
+        raise TypeError("an answer of the app for a request that was not forwarded")
+    if decision.reason is Reason.PUBLIC:
+        return Pass(headers.back(exchange, response.headers, drop_cookies=True))
+    if exchange.login is not None:
+        answered = await login_answers.decide(exchange, services, response)
+        if answered is not None:
+            return answered
+    if exchange.full:
+        if exchange.revealing:
+            return await _revealing(exchange, services, response)
+        return await _page(exchange, services, response)
+    return await _stranger(exchange, services, response)
+
+
+async def _revealing(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
+    match = exchange.match
+    route = match.route if match is not None else None
+    if match is None or route is None or route.extraction is None:
+        raise ValueError("a revealing door without extraction")
+    if response.status >= 300 or exchange.facts.method in {"HEAD", "OPTIONS"}:
+        return await _reveals_nobody(exchange, services, response)
+    seen = disclosure.read(route.extraction, exchange.facts, match.captures, response)
+    if isinstance(seen, Uninspectable):
+        return _withhold(
+            exchange,
+            services,
+            decide_response(Outcome(route.name, readable=False)),
+            (("why", seen.why.value),),
+        )
+    ring = services.keys.pseudonyms
+    patients = [disclosure.pseudonym(ring, seen.system, clear) for clear in seen.ids]
+    members = tuple(patient.member for patient in patients)
+    opened = route.kind is not RouteKind.LISTING
+    charge = Charge(
+        opened=members if opened else (),
+        listed=() if opened else members,
+        rows=0 if route.kind is RouteKind.RECORD else seen.rows,
+        bytes=seen.decoded_bytes,
+        exports=1 if route.kind is RouteKind.EXPORT else 0,
+    )
+    decision = await _spend(exchange, services, response, charge, len(members))
+    if isinstance(decision, Withhold):
+        return _withhold(exchange, services, decision)
+    event = tell(
+        EventKind.ACCESS,
+        exchange.context(),
+        services.clock.now_ms(),
+        rule=route.name,
+        reason=decision.reason.value,
+        status=response.status,
+        patients=tuple(patient.text for patient in patients),
+        opened=opened,
+        rows=seen.rows,
+        size_bytes=seen.decoded_bytes,
+        categories=route.categories,
+        sensitivity=route.sensitivity.value,
+    )
+    if not await records.keep_event(services, event):
+        return _withhold(exchange, services, _audit_down(route.name))
+    return _release(exchange, services, response, decision)
+
+
+async def _reveals_nobody(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
+    """Count the probe. A refusal of the app names nobody, unless its page does: then it is a sighting."""
+    probe = response.status in _REFUSED_BY_APP or exchange.facts.method == "HEAD"
+    return await _sighted(exchange, services, response, probes=1 if probe else 0)
+
+
+async def _page(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
+    action = await _sighted(exchange, services, response)
+    if exchange.match is not None and exchange.match.kind is RouteKind.LOGOUT and isinstance(action, Pass):
+        return await _logged_out(exchange, services, action)
+    return action
+
+
+async def _sighted(
+    exchange: Exchange, services: Services, response: ResponseFacts, *, probes: int = 0
+) -> ResponseAction:
+    """Count personal data on an answer that nobody mapped, and charge it before it leaves."""
+    rule = exchange.decision.rule if exchange.decision is not None else "otherwise"
+    seen = _count(exchange, response)
+    if isinstance(seen, Uninspectable):
+        unreadable = decide_response(Outcome(rule, readable=False))
+        return _withhold(exchange, services, unreadable, (("why", seen.why.value),))
+    decision = await _spend(
+        exchange, services, response, Charge(probes=probes, sightings=seen.total), seen.total
+    )
+    if isinstance(decision, Withhold):
+        return _withhold(exchange, services, decision)
+    if seen.total or probes:
+        kind = EventKind.SIGHTED if seen.total else EventKind.ACCESS
+        event = tell(
+            kind,
+            exchange.context(),
+            services.clock.now_ms(),
+            rule=rule,
+            reason=decision.reason.value,
+            status=response.status,
+            rows=0,
+            detail=(("nirs", str(seen.nirs)), ("phones", str(seen.phones)), ("emails", str(seen.emails)))
+            if seen.total
+            else (("probe", "true"),),
+        )
+        if not await records.keep_event(services, event):
+            return _withhold(exchange, services, _audit_down(rule))
+    return _release(exchange, services, response, decision)
+
+
+def _count(exchange: Exchange, response: ResponseFacts) -> Sightings | Uninspectable:
+    if response.body is None or not response.body or not is_textual(response.header("content-type")):
+        return Sightings(0, 0, 0)
+    return disclosure.count(exchange.facts, response, exchange.app.max_page_bytes)
+
+
+async def _spend(
+    exchange: Exchange, services: Services, response: ResponseFacts, charge: Charge, reveals: int
+) -> ResponseDecision:
+    """Charge, follow the app's cookies, and hear whether the session still lives: one trip, or none."""
+    rule = exchange.decision.rule if exchange.decision is not None else "otherwise"
+    given, _ = headers.credentials_given(exchange, response.headers, services)
+    given = list(dict.fromkeys([*given, *exchange.jar_extra]))
+    if charge == Charge() and not given:
+        return decide_response(Outcome(rule, reveals=reveals))
+    if exchange.account is None or exchange.limits is None:
+        raise ValueError("a charge without an account")
+    question = RevealQuestion(
+        account_id=exchange.account.id,
+        session_id=exchange.session_id,
+        limits=exchange.limits,
+        charge=charge,
+        add_credentials=tuple(given),
+        drop_credentials=(),
+    )
+    store, revealed = StoreState.UP, None
+    try:
+        revealed = await reveal(services.store, question)
+    except StoreEmptied:
+        store = StoreState.EMPTIED
+    except StoreUnavailable:
+        store = StoreState.DOWN
+    return decide_response(_outcome(rule, reveals, store, revealed))
+
+
+def _outcome(rule: str, reveals: int, store: StoreState, revealed: Revealed | None) -> Outcome:
+    if revealed is None:
+        return Outcome(rule, reveals=reveals, store=store)
+    return Outcome(
+        rule,
+        reveals=reveals,
+        store=store,
+        standing=revealed.standing,
+        live=revealed.live,
+        spend=revealed.spend,
+    )
+
+
+def _release(
+    exchange: Exchange, services: Services, response: ResponseFacts, decision: ResponseDecision
+) -> ResponseAction:
+    if isinstance(decision, Release):
+        records.note_controls(exchange, services, decision.near, decision.would)
+    return Pass(headers.back(exchange, response.headers))
+
+
+def _audit_down(rule: str) -> Withhold:
+    return Withhold(rule, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+
+
+def _withhold(
+    exchange: Exchange,
+    services: Services,
+    decision: ResponseDecision,
+    detail: tuple[tuple[str, str], ...] = (),
+) -> Answer:
+    """Keep the app's answer, tell the log why, and send a page with a reference instead."""
+    if not isinstance(decision, Withhold):
+        raise TypeError(f"not a withholding: {decision}")
+    telemetry.WITHHELD.labels(exchange.app.name, decision.control.value if decision.control else "").inc()
+    records.note_controls(exchange, services, (), decision.would)
+    records.soon(
+        exchange,
+        services,
+        EventKind.WITHHELD,
+        rule=decision.rule,
+        reason=decision.reason,
+        status=decision.status,
+        control=decision.control,
+        reference=exchange.facts.request_id[:8],
+        detail=detail,
+    )
+    return Answer(
+        refusal(
+            exchange,
+            decision.reason,
+            decision.status,
+            control=decision.control,
+            retry_after_s=decision.retry_after_s,
+            clear=decision.reason is Reason.ACCOUNT_LOCKED,
+        )
+    )
+
+
+async def _stranger(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
+    """Release a stranger's answer when it shows nobody, and remember the cookies it sets on a ticket."""
+    rule = exchange.decision.rule if exchange.decision is not None else "otherwise"
+    if exchange.sent:
+        try:
+            door = await services.sessions.door_state(exchange.sent)
+        except StoreEmptied:
+            return _withhold(exchange, services, Withhold(rule, Reason.STORE_EMPTIED, 503, retry_after_s=30))
+        except StoreUnavailable:
+            return _withhold(exchange, services, Withhold(rule, Reason.STORE_DOWN, 503, retry_after_s=5))
+        if door.sealed or door.in_flight:
+            return _withhold(exchange, services, Withhold(rule, Reason.LOGIN_IN_FLIGHT, 409, retry_after_s=1))
+    if exchange.credentials.basic is BasicState.AGREES:
+        return await login_answers.basic_answer(exchange, services, response)
+    seen = _count(exchange, response)
+    if isinstance(seen, Uninspectable):
+        return _withhold(
+            exchange,
+            services,
+            decide_response(Outcome(rule, readable=False)),
+            (("why", seen.why.value),),
+        )
+    if seen.nirs or seen.total > exchange.app.stranger_sightings or _shows_patients(exchange, response):
+        return _withhold(exchange, services, Withhold(rule, Reason.NO_SESSION, 401))
+    return Pass(headers.back(exchange, response.headers, extra=_ticket(exchange, services, response)))
+
+
+def _shows_patients(exchange: Exchange, response: ResponseFacts) -> bool:
+    """Tell whether an answer for a stranger at a revealing door names patients in its body."""
+    match = exchange.match
+    if match is None or match.route is None or match.route.extraction is None or response.status >= 300:
+        return False
+    seen = disclosure.read(match.route.extraction, exchange.facts, {}, response)
+    return isinstance(seen, RecordsSeen) and bool(seen.ids)
+
+
+def _ticket(exchange: Exchange, services: Services, response: ResponseFacts) -> list[tuple[str, str]]:
+    given, _ = headers.credentials_given(exchange, response.headers, services)
+    if not given:
+        return []
+    merged = tuple(dict.fromkeys([*given, *exchange.sent]))
+    now_s = services.clock.now_ms() // 1000
+    text = ticket.issue(services.keys.session, exchange.app.name, merged, now_s)
+    return [("set-cookie", ticket.door_cookie(text))]
+
+
+async def _logged_out(exchange: Exchange, services: Services, action: Pass) -> ResponseAction:
+    if exchange.account is not None and exchange.session_id is not None:
+        await login_answers.close_session(exchange, services, EventKind.LOGOUT)
+    return Pass((*action.headers, ("set-cookie", forms.clear_cookie())))
+
+
+async def meter_message(exchange: Exchange, services: Services, content: bytes) -> bool:
+    """Charge one message of a socket before it leaves; what shows personal data is recorded first."""
+    as_text = ResponseFacts(200, (("content-type", "text/plain; charset=utf-8"),), content)
+    seen = disclosure.count(exchange.facts, as_text, exchange.app.max_page_bytes)
+    if isinstance(seen, Uninspectable) or exchange.account is None or exchange.limits is None:
+        return False
+    question = RevealQuestion(
+        account_id=exchange.account.id,
+        session_id=exchange.session_id,
+        limits=exchange.limits,
+        charge=Charge(bytes=len(content), sightings=seen.total),
+    )
+    try:
+        revealed = await reveal(services.store, question)
+    except (StoreEmptied, StoreUnavailable):
+        return False
+    if not revealed.live or isinstance(revealed.spend, Exhausted):
+        return False
+    if not seen.total:
+        return True
+    counts = (("nirs", str(seen.nirs)), ("phones", str(seen.phones)), ("emails", str(seen.emails)))
+    return await records.keep(exchange, services, EventKind.SIGHTED, detail=counts)
+
+
+async def settle_meter(exchange: Exchange, services: Services) -> bool:
+    """Charge the bytes that a metered stream has sent so far; False when it must stop."""
+    if exchange.account is None or exchange.limits is None:
+        return False
+    counted, exchange.metered_bytes = exchange.metered_bytes, 0
+    question = RevealQuestion(
+        account_id=exchange.account.id,
+        session_id=exchange.session_id,
+        limits=exchange.limits,
+        charge=Charge(bytes=counted if exchange.revealing else 0),
+        add_credentials=(),
+        drop_credentials=(),
+    )
+    try:
+        revealed = await reveal(services.store, question)
+    except (StoreEmptied, StoreUnavailable):
+        return False
+    return revealed.live and not isinstance(revealed.spend, Exhausted)

@@ -1,0 +1,64 @@
+"""Whoever stands at one of our own pages: the exchange, the form, and the proof that the form is ours."""
+
+from dataclasses import dataclass
+
+from gateway.engine.exchange import Exchange
+from gateway.engine.services import Services
+from gateway.pages import views
+from gateway.sessions import forms
+from gateway.vocabulary.identity import AccountRef, Stage
+
+
+@dataclass(slots=True)
+class Visitor:
+    """*form* holds the posted fields, None when the body was no form of ours."""
+
+    exchange: Exchange
+    services: Services
+    page: str
+    form: dict[str, str] | None
+    needs_token: bool
+    look: views.Look
+
+    @property
+    def stage(self) -> Stage | None:
+        """Return the stage of the live session."""
+        return self.exchange.stage
+
+    @property
+    def account(self) -> AccountRef | None:
+        """Return whose session it is."""
+        return self.exchange.account
+
+    def token(self) -> str:
+        """Return the token for a form of this page."""
+        session = self.exchange.session_id or "nobody"
+        return forms.form_token(self.services.keys.session, session, self.page)
+
+    def form_is_ours(self) -> bool:
+        """Tell whether a post was made by this person from our page (token, Origin, Sec-Fetch-Site)."""
+        if self.form is None:
+            return False
+        facts = self.exchange.facts
+        origin = facts.header("origin")
+        if origin is not None and origin != own_origin(self.exchange):
+            return False
+        if facts.header("sec-fetch-site") not in {None, "same-origin", "none"}:
+            return False
+        if not self.needs_token:
+            return True
+        session = self.exchange.session_id
+        if session is None:
+            return False
+        given = self.form.get("token", "")
+        return forms.is_form_token(self.services.keys.session, session, self.page, given)
+
+
+def own_origin(exchange: Exchange) -> str:
+    """Return the origin that browsers know this app by."""
+    if exchange.app.public_origin is not None:
+        return exchange.app.public_origin
+    facts = exchange.facts
+    usual = {"https": 443, "http": 80}[facts.scheme]
+    port = "" if facts.port == usual else f":{facts.port}"
+    return f"{facts.scheme}://{facts.host}{port}"

@@ -1,0 +1,155 @@
+"""``ecluse account`` as an operator types it, on a real store and with a real log."""
+
+import asyncio
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli.account import account
+from gateway.configuration import init_keys
+from tests.stores.conftest import emptied
+
+CONFIG = """\
+version: 1
+gateway: {{listen: {{address: 127.0.0.1, port: 8443}}, state_dir: {dir}/state, keys_dir: {dir}/keys}}
+store: {{url: "{url}"}}
+audit: {{dir: {dir}/audit}}
+realms:
+  chu: {{}}
+apps:
+  demo:
+    realm: chu
+    hosts: [demo.chu.example]
+    upstream: http://127.0.0.1:8000
+    flow: before-login
+    basic: login
+    routes:
+      - {{name: patient, kind: record, path: "/patients/{{id}}", patients: {{path: id}}}}
+"""
+
+
+class Desk:
+    """An operator's desk: types commands, reads the log."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self.directory = directory
+        self.config = directory / "ecluse.yaml"
+        self.config.write_text(CONFIG.format(dir=directory, url=url), encoding="utf-8")
+        init_keys(directory / "keys")
+
+    def types(self, *words: str, config: str | None = None) -> Result:
+        return CliRunner().invoke(
+            account, [*words, "--config", config or str(self.config)], standalone_mode=False
+        )
+
+    def reads(self, *words: str) -> tuple[object, int]:
+        done = self.types(*words, "--json")
+        return json.loads(done.stdout), code_of(done)
+
+    def events(self) -> list[dict[str, object]]:
+        lines = [
+            json.loads(line)
+            for path in sorted((self.directory / "audit" / "operator").glob("*.jsonl"))
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+        return [{name: line.get(name) for name in ("kind", "account", "reason")} for line in lines]
+
+
+def code_of(done: Result) -> int:
+    return done.return_value if done.exception is None else done.exit_code
+
+
+@pytest.fixture
+def desk(store_url: str, tmp_path: Path) -> Desk:
+    asyncio.run(emptied(store_url))
+    return Desk(tmp_path, store_url)
+
+
+def test_a_life_at_the_desk(desk: Desk) -> None:
+    rows, code = desk.reads("invite", "Dr.Martin", "ben", "--display", "x")
+    assert isinstance(rows, list)
+    assert code == 0
+    assert [row["login"] for row in rows] == ["dr.martin", "ben"]
+    assert all(len(row["code"]) == 19 for row in rows)
+    rows, code = desk.reads("lock", "dr.martin", "--reason", "stolen")
+    assert rows == [{"login": "dr.martin", "outcome": "done", "standing": "locked", "sessions_closed": 0}]
+    told, code = desk.reads("show", "DR.MARTIN")
+    assert isinstance(told, dict)
+    assert (told["standing"], told["locked_reason"], code) == ("locked", "stolen", 0)
+    rows, _ = desk.reads("list", "--standing", "locked")
+    assert isinstance(rows, list)
+    assert [row["login"] for row in rows] == ["dr.martin"]
+    refused = desk.types("invite", "dr.martin")
+    assert code_of(refused) == 2
+    assert "unlock it first" in refused.stderr
+    assert desk.reads("unlock", "dr.martin", "ben", "--reason", "sorted out")[1] == 1
+    assert desk.reads("reset", "dr.martin", "--reason", "telephone lost")[1] == 0
+    assert desk.reads("retire", "dr.martin", "--reason", "left")[1] == 0
+    assert desk.reads("reset", "dr.martin", "--reason", "again")[1] == 1
+    assert desk.reads("sessions", "dr.martin") == ([], 0)
+    assert desk.reads("sessions", "dr.martin", "--close-all", "--reason", "left") == ([], 1)
+    assert [(event["kind"], event["account"], event["reason"]) for event in desk.events()] == [
+        ("invited", "dr.martin", None),
+        ("invited", "ben", None),
+        ("account-locked", "dr.martin", "stolen"),
+        ("account-unlocked", "dr.martin", "sorted out"),
+        ("account-unlocked", "ben", "sorted out"),
+        ("factor-reset", "dr.martin", "telephone lost"),
+        ("account-locked", "dr.martin", "left"),
+        ("factor-reset", "dr.martin", "again"),
+    ]
+
+
+def test_importing_a_list(desk: Desk) -> None:
+    people = desk.directory / "people.csv"
+    people.write_text(
+        "login;class;establishment;display\ndr.martin;;590000001;Dr Martin\nben;;;\n", encoding="utf-8"
+    )
+    done = desk.types("import", str(people), "--csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert (code_of(done), [row["login"] for row in rows]) == (0, ["dr.martin", "ben"])
+    again = desk.types("import", str(people), "--csv")
+    assert list(csv.DictReader(io.StringIO(again.stdout)))[0]["code"] != rows[0]["code"]
+    # One locked account, one impossible name: nobody is invited, whatever the order.
+    desk.types("lock", "ben", "--reason", "x")
+    before = len(desk.events())
+    refused = desk.types("import", str(people))
+    assert (code_of(refused), "line 3: 'ben' is locked" in refused.stderr) == (2, True)
+    people.write_text("login\nzoe\n\u0430lice\n", encoding="utf-8")
+    assert code_of(desk.types("import", str(people))) == 2
+    assert len(desk.events()) == before
+    assert code_of(desk.types("show", "zoe")) == 1
+    # Containment of a whole list.
+    people.write_text("login\nzoe\ndr.martin\n", encoding="utf-8")
+    rows_, code = desk.reads("lock", "--from", str(people), "--reason", "September")
+    assert isinstance(rows_, list)
+    assert (code, [row["standing"] for row in rows_]) == (0, ["locked", "locked"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("lock", "--reason", "x"), "at least one LOGIN"),
+        (("invite", "dr.m\u0430rtin"), "foreign-script"),
+        (("invite", "x", "--class", "surgeon"), "class 'surgeon' is not one of realm 'chu'"),
+        (("invite", "x", "--realm", "nowhere"), "one of chu"),
+        (("sessions", "x", "--close-all"), "--reason"),
+    ],
+)
+def test_bad_input_is_named_and_changes_nothing(desk: Desk, words: tuple[str, ...], said: str) -> None:
+    done = desk.types(*words)
+    assert code_of(done) == 2
+    assert said in done.stderr
+    assert desk.events() == []
+
+
+def test_a_store_that_is_not_there_is_said(desk: Desk) -> None:
+    text = desk.config.read_text(encoding="utf-8").replace("valkey.sock", "nothing.sock")
+    desk.config.write_text(text, encoding="utf-8")
+    done = desk.types("list")
+    assert code_of(done) == 2
+    assert done.stderr.startswith("ecluse: ")

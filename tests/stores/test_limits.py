@@ -1,0 +1,260 @@
+"""limits.lua against the oracles, on random histories and at the edges, on every store."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.limits.store import (
+    account_keys,
+    distinct_members,
+    encode_costs,
+    encode_limits,
+    read_spend,
+    usage,
+)
+from gateway.valkey.client import Store
+from gateway.valkey.library import compose, read
+from gateway.vocabulary.limits import WINDOW_S, Charge, Control, Exhausted, Limit, LimitSet, Mode, Spent
+from tests.unit.limits.ledger import Ledger
+
+# The product takes its time from the server; this registration of the same text takes it as an argument.
+TIMED = """
+redis.register_function('timed_spend', function(keys, args)
+  local opened, listed, n = {}, {}, tonumber(args[9])
+  for i = 10, 9 + n do opened[#opened + 1] = args[i] end
+  for i = 10 + n, #args do listed[#listed + 1] = args[i] end
+  local costs = { g = tonumber(args[3]), r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
+    o = tonumber(args[7]), s = tonumber(args[8]) }
+  local account = { patients = keys[1], opened = keys[2], counters = keys[3] }
+  return limits_spend(tonumber(args[1]), account, limits_parse(args[2]), costs, opened, listed)
+end)
+"""
+NOW_US = 1_790_000_000_000_000
+numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Timed:
+    """limits.lua with the time as an argument."""
+
+    client: redis.Redis
+    function: str
+
+    def spend(
+        self, account_id: str, now_us: int, limits: LimitSet, charge: Charge, requests: int = 0
+    ) -> Spent | Exhausted:
+        keys = account_keys(account_id)
+        opened, listed = distinct_members(charge)
+        args = (now_us, encode_limits(limits), requests, *encode_costs(charge), len(opened), *opened, *listed)
+        reply = self.client.execute_command(
+            "FCALL", self.function, 3, keys.patients, keys.opened, keys.counters, *args
+        )
+        return read_spend(limits, reply)
+
+
+@pytest.fixture(scope="module")
+def timed(store_url: str) -> Iterator[Timed]:
+    library = compose([read("limits/lua/limits.lua"), TIMED])
+    with redis.Redis(unix_socket_path=store_url.removeprefix("unix://"), protocol=2) as client:
+        client.execute_command("FUNCTION", "LOAD", "REPLACE", library.source)
+        yield Timed(client, library.wire_name("timed_spend"))
+
+
+def new_account() -> str:
+    return f"{next(numbers):032x}"
+
+
+def members(count: int, first: int = 0) -> tuple[bytes, ...]:
+    return tuple(number.to_bytes(8, "big") for number in range(first, first + count))
+
+
+POOL = members(25)
+SOME = st.lists(st.sampled_from(POOL), max_size=5, unique=True)
+COST = st.one_of(st.just(0), st.integers(0, 6))
+GAP_US = st.one_of(
+    st.integers(0, 400_000),
+    st.integers(0, 120_000_000),
+    st.sampled_from(
+        [0, 300_000_000, 600_000_000, 3_600_000_000, 7_200_000_000, 86_400_000_000, 604_800_000_000]
+    ),
+    st.integers(0, 90_000_000_000),
+)
+MODE = st.sampled_from([Mode.ENFORCE, Mode.ENFORCE, Mode.OBSERVE])
+LIMITS = st.builds(
+    LimitSet,
+    name=st.just("random"),
+    limits=st.lists(
+        st.builds(Limit, control=st.sampled_from(list(Control)), hard=st.integers(0, 12), mode=MODE),
+        unique_by=lambda limit: limit.control,
+        max_size=10,
+    ).map(tuple),
+    listed_weight_milli=st.sampled_from([0, 1, 200, 333, 1000]),
+)
+STEPS = st.lists(
+    st.tuples(
+        GAP_US,
+        st.integers(0, 1),
+        st.builds(
+            lambda opened, listed, *costs: Charge(
+                tuple(opened), tuple(one for one in listed if one not in opened), *costs
+            ),
+            SOME, SOME, COST, COST, COST, COST, COST,
+        ),
+    ),
+    max_size=25,
+)  # fmt: skip
+
+
+@given(limits=LIMITS, steps=STEPS)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_store_answers_as_the_oracles(
+    timed: Timed, limits: LimitSet, steps: list[tuple[int, int, Charge]]
+) -> None:
+    account_id, ledger, now_us = new_account(), Ledger(), NOW_US
+    for gap_us, requests, charge in steps:
+        now_us += gap_us
+        expected = ledger.spend(now_us, limits, charge, requests)
+        assert timed.spend(account_id, now_us, limits, charge, requests) == expected
+
+
+def only(control: Control, hard: int, mode: Mode = Mode.ENFORCE) -> LimitSet:
+    return LimitSet(control.value, (Limit(control, hard, mode),))
+
+
+def test_a_denied_charge_leaves_no_trace(timed: Timed) -> None:
+    account_id = new_account()
+    limits = LimitSet(
+        "both", (Limit(Control.PATIENTS_1H, 5), Limit(Control.ROWS_1H, 10), Limit(Control.REQUESTS, 9))
+    )
+    for charge in (Charge(opened=members(6)), Charge(opened=members(2), rows=11, bytes=5, probes=1)):
+        assert isinstance(timed.spend(account_id, NOW_US, limits, charge, 1), Exhausted)
+    assert timed.client.keys(f"ecluse:{{{account_id}}}:*") == []
+
+
+def test_two_thousand_patients_in_one_response(timed: Timed) -> None:
+    account_id, limits = new_account(), only(Control.PATIENTS_24H, 2_000)
+    everybody = members(2_000)
+    assert timed.spend(account_id, NOW_US, limits, Charge(opened=everybody)) == Spent(
+        near=(Control.PATIENTS_24H,)
+    )
+    assert timed.spend(account_id, NOW_US, limits, Charge(listed=everybody)) == Spent()
+    refused = timed.spend(account_id, NOW_US + 1_000_000, limits, Charge(opened=members(1, 2_000)))
+    assert refused == Exhausted(Control.PATIENTS_24H, 86_399)
+    # The charge's own patients are paid anew at the retry, so those who lie beyond the page bound the answer.
+    refused = timed.spend(account_id, NOW_US + 1_000_000, limits, Charge(opened=members(1_999, 1_000)))
+    assert refused == Exhausted(Control.PATIENTS_24H, 86_399)
+    assert timed.client.zcard(account_keys(account_id).patients) == 2_000
+
+
+def test_observed_limits_only_tell(timed: Timed) -> None:
+    account_id = new_account()
+    limits = LimitSet("watched", (Limit(Control.PATIENTS_1H, 2, Mode.OBSERVE), Limit(Control.ROWS_1H, 100)))
+    assert timed.spend(account_id, NOW_US, limits, Charge(opened=members(3), rows=1)) == Spent(
+        near=(Control.PATIENTS_1H,), would=(Control.PATIENTS_1H,)
+    )
+    # What was observed is remembered, and reported beside a refusal too.
+    assert timed.spend(account_id, NOW_US, limits, Charge(opened=members(4), rows=100)) == Exhausted(
+        Control.ROWS_1H, 3_600 + 300 - NOW_US // 1_000_000 % 300, would=(Control.PATIENTS_1H,)
+    )
+
+
+def test_near_is_told_once_on_the_way_up(timed: Timed) -> None:
+    account_id, limits = new_account(), only(Control.PATIENTS_1H, 10)
+    told = [timed.spend(account_id, NOW_US, limits, Charge(opened=members(count))) for count in range(1, 11)]
+    assert [one.near for one in told if isinstance(one, Spent)] == [()] * 7 + [(Control.PATIENTS_1H,)] + [
+        ()
+    ] * 2
+
+
+@pytest.mark.parametrize("control", [control for control in Control if control is not Control.REQUESTS])
+def test_every_window_forgets_and_not_too_early(timed: Timed, control: Control) -> None:
+    account_id, limits = new_account(), only(control, 1)
+    charge = {
+        Control.ROWS_1H: Charge(rows=1),
+        Control.BYTES_1H: Charge(bytes=1),
+        Control.EXPORTS_24H: Charge(exports=1),
+        Control.PROBES_1H: Charge(probes=1),
+        Control.SIGHTINGS_1H: Charge(sightings=1),
+    }
+    first, second = (
+        charge.get(control, Charge(opened=members(1))),
+        charge.get(control, Charge(opened=members(1, 1))),
+    )
+    assert timed.spend(account_id, NOW_US, limits, first) == Spent(near=(control,))
+    inside_us = NOW_US + WINDOW_S[control] * 1_000_000 - 1_000
+    assert isinstance(timed.spend(account_id, inside_us, limits, second), Exhausted)
+    if charge.get(control) is None:
+        edge_us = NOW_US + WINDOW_S[control] * 1_000_000
+        both = Charge(opened=members(2))
+        assert timed.spend(account_id, edge_us - 1_000, limits, first) == Spent()
+        assert isinstance(timed.spend(account_id, edge_us, limits, both), Exhausted)
+        account_id = new_account()
+        assert timed.spend(account_id, NOW_US, limits, first) == Spent(near=(control,))
+        assert isinstance(timed.spend(account_id, edge_us, limits, both), Exhausted)
+    after_us = NOW_US + WINDOW_S[control] * 1_000_000 * 13 // 12
+    assert timed.spend(account_id, after_us, limits, second) == Spent(near=(control,))
+
+
+def test_old_sub_buckets_and_patients_are_swept(timed: Timed) -> None:
+    account_id, limits, now_us = new_account(), only(Control.ROWS_1H, 10_000), NOW_US
+    for number in range(60):
+        now_us += 400_000_000
+        timed.spend(account_id, now_us, limits, Charge(opened=members(1, number), rows=1, bytes=1))
+    keys = account_keys(account_id)
+    assert timed.client.hlen(keys.counters) <= 2 * 13
+    assert 86_400 < timed.client.ttl(keys.counters) <= 90_000
+    assert 604_800 < timed.client.ttl(keys.patients) <= 691_200
+    for key in (keys.patients, keys.opened):
+        timed.client.expire(key, 604_000)
+    timed.spend(account_id, now_us + 604_800_000_000, limits, Charge(opened=members(1, 99)))
+    assert 604_800 < timed.client.ttl(keys.opened) <= 691_200
+    assert timed.client.zcard(keys.patients) == timed.client.zcard(keys.opened) == 1
+
+
+def test_a_clock_that_steps_back_forgets_no_patient(timed: Timed) -> None:
+    account_id, limits = new_account(), only(Control.PATIENTS_1H, 2)
+    timed.spend(account_id, NOW_US, limits, Charge(opened=members(2)))
+    earlier_us = NOW_US - 1_800_000_000
+    assert timed.spend(account_id, earlier_us, limits, Charge(opened=members(2))) == Spent()
+    assert isinstance(timed.spend(account_id, earlier_us, limits, Charge(opened=members(1, 7))), Exhausted)
+    assert isinstance(
+        timed.spend(account_id, NOW_US + 3_599_000_000, limits, Charge(opened=members(1, 7))), Exhausted
+    )
+
+
+async def test_usage_tells_what_was_used(store: Store, timed: Timed) -> None:
+    account_id = new_account()
+    limits = LimitSet(
+        "all",
+        (
+            Limit(Control.REQUESTS, 60),
+            Limit(Control.PATIENTS_24H, 300),
+            Limit(Control.ROWS_1H, 50),
+            Limit(Control.PROBES_1H, 9),
+        ),
+    )
+    now_us = int(store_time_us(timed.client))
+    timed.spend(account_id, now_us, limits, Charge(opened=members(3), listed=members(5, 3), rows=8), 1)
+    told = {one.control: one.used_milli for one in await usage(store, account_id, limits)}
+    assert told[Control.REQUESTS] in (0, 1_000)
+    assert told[Control.PATIENTS_24H] == 4_000
+    assert told[Control.ROWS_1H] == 8_000
+    assert told[Control.PROBES_1H] == 0
+
+
+def store_time_us(client: redis.Redis) -> int:
+    seconds, micros = client.time()
+    return seconds * 1_000_000 + micros
+
+
+def test_a_clock_that_steps_back_holds_requests_up_for_a_moment_only(timed: Timed) -> None:
+    account_id, limits = new_account(), only(Control.REQUESTS, 10)
+    timed.spend(account_id, NOW_US + 3_600_000_000, limits, Charge(), 1)
+    assert timed.spend(account_id, NOW_US, limits, Charge(), 1) == Exhausted(Control.REQUESTS, 1)
+    assert isinstance(timed.spend(account_id, NOW_US + 999_999, limits, Charge(), 1), Exhausted)
+    assert isinstance(timed.spend(account_id, NOW_US + 1_000_000, limits, Charge(), 1), Spent)

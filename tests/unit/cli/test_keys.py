@@ -1,0 +1,41 @@
+"""``ecluse keys``: made once, shown by their public parts only."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.configuration import load_keys
+from tests.unit.cli.test_config import CONFIGS, run
+
+
+def test_keys_are_made_once_and_shown_without_secrets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (CONFIGS / "working_smallest.yml").read_text().replace("gateway:", "gateway:\n  keys_dir: keys", 1)
+    config = tmp_path / "ecluse.yaml"
+    config.write_text(text)
+    assert run("keys", "show", "--config", str(config)) == 2
+    assert "ecluse keys init" in capsys.readouterr().err
+
+    assert run("keys", "init", "--config", str(config)) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 7
+    assert run("keys", "init", "--dir", str(tmp_path / "keys")) == 2
+    assert "never overwritten" in capsys.readouterr().err
+
+    assert run("keys", "show", "--config", str(config)) == 0
+    shown = capsys.readouterr().out
+    assert run("keys", "show", "--json", "--config", str(config)) == 0
+    told = json.loads(capsys.readouterr().out)
+    keys = load_keys(tmp_path / "keys")
+    for purpose, kid in told["current"].items():
+        secret = getattr(keys, purpose).keys[kid]
+        assert base64.b64encode(secret).decode() not in shown
+        assert secret.hex() not in shown
+    # C2SP signed-note: name, hash of name and key, type 1 before the 32 bytes of the public key.
+    name, key_hash, encoded = told["audit_verifier_key"].split("+", 2)
+    assert (name, len(key_hash)) == ("ecluse", 8)
+    assert base64.b64decode(encoded)[0] == 1
+    assert len(base64.b64decode(encoded)) == 33
+    assert told["audit_verifier_key"] in shown

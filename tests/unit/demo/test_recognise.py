@@ -1,0 +1,54 @@
+"""Whom an answer shows: found by every trace of a person, and by nothing else."""
+
+import json
+
+import pytest
+
+from gateway.demo.patients import make_patients
+from gateway.demo.recognise import Recogniser
+
+PATIENTS = make_patients(500)
+KNOWS = Recogniser(PATIENTS)
+ONE = next(one for one in PATIENTS if one.nir and one.email)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # Names, either way round, in HTML, CSV and JSON.
+        f"{ONE.surname} {ONE.first_name}",
+        f"<td>{ONE.first_name}</td>\n<td>{ONE.surname}</td>",
+        f"{ONE.surname};{ONE.first_name};80",
+        json.dumps({"nom": ONE.surname, "prenom": ONE.first_name}),
+        json.dumps({"n": ONE.surname.upper(), "p": ONE.first_name}, ensure_ascii=True),
+        # Telephone, address and national number.
+        f"tel:{ONE.phone}",
+        ONE.phone.replace(" ", ""),
+        ONE.phone.replace(" ", "."),
+        f"mailto:{ONE.email}?subject=x",
+        str(ONE.email).replace("@", "&#64;"),
+        str(ONE.nir),
+        # Ids as the app marks them.
+        f'<tr data-dossier="{ONE.id}">',
+        f'{{"id": {ONE.id}}}',
+    ],
+)
+def test_every_trace_of_somebody_is_seen(content: str) -> None:
+    assert KNOWS.ids_in(content.encode()) == {ONE.id}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        # What the client itself wrote into an address, years and counters, and somebody nobody knows.
+        f"Location: /connexion?suite=/dossiers/{ONE.id}",
+        "<footer>2026, page 1001</footer>",
+        '<tr data-dossier="999999">',
+        "Zyxwv Abcdefg",
+        f"{ONE.surname}",
+        "\x00\xff",
+    ],
+)
+def test_nothing_else_is(content: str) -> None:
+    assert KNOWS.ids_in(content.encode("latin-1", "replace")) == frozenset()

@@ -1,0 +1,156 @@
+"""Logs hold no secret and no person; metrics hold no account; probes get plain answers."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway import telemetry
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    """Send logs into a text, and put everything back afterwards."""
+    handlers, level = logging.root.handlers, logging.root.level
+    out = io.StringIO()
+    telemetry.configure(out, level=logging.DEBUG)
+    yield out
+    logging.root.handlers, logging.root.level = handlers, level
+    telemetry._send_to(None, logging.INFO, {})
+
+
+def told(lines: io.StringIO) -> dict[str, Any]:
+    """Return the one line that was written."""
+    (line,) = lines.getvalue().splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        # Secrets by their names, alone or inside longer names, in any case.
+        *(
+            "password",
+            "secret",
+            "totp_secret",
+            "token",
+            "form_token",
+            "Cookie",
+            "set_cookie",
+            "Authorization",
+        ),
+        *("code", "recovery_code", "otp", "session_jwt", "key", "bearer"),
+        # People and what leads to them.
+        *(
+            "patient",
+            "patients",
+            "patient_id",
+            "nir",
+            "nom",
+            "phone",
+            "email",
+            "path",
+            "url",
+            "query",
+            "body",
+            "headers",
+        ),
+    ],
+)
+def test_field_named_like_a_secret_is_dropped_and_flagged(lines: io.StringIO, field: str) -> None:
+    telemetry.log().info("something_happened", **{field: "Martin-1850699123456"}, app="demo")
+    found = told(lines)
+    assert "Martin" not in lines.getvalue()
+    assert found["withheld"] == field
+    assert (found["event"], found["app"], found["level"]) == ("something_happened", "demo", "info")
+
+
+@pytest.mark.parametrize("field", ["status_code", "key_id", "app", "policy_id", "account_class", "count"])
+def test_harmless_field_stays(lines: io.StringIO, field: str) -> None:
+    telemetry.log().info("something_happened", **{field: 7})
+    assert told(lines)[field] == 7
+    assert "withheld" not in told(lines)
+
+
+def test_value_that_could_hold_anything_is_dropped(lines: io.StringIO) -> None:
+    telemetry.log().info(
+        "something_happened", facts={"nir": "1850699123456"}, raw=b"1850699123456", text="x" * 5_000
+    )
+    assert told(lines)["withheld"] == "facts raw"
+    assert len(told(lines)["text"]) == 1_001
+
+
+def test_fault_is_told_by_type_and_place_without_its_message(lines: io.StringIO) -> None:
+    try:
+        int("patient Martin, code 123456")
+    except ValueError:
+        telemetry.log().error("hook_failed", exc_info=True)
+    assert told(lines)["fault"] == "ValueError"
+    assert "unit/test_telemetry.py:" in told(lines)["at"]
+    assert "Martin" not in lines.getvalue()
+
+
+def test_other_libraries_are_told_by_place_without_their_text(lines: io.StringIO) -> None:
+    logging.getLogger("mitmproxy.proxy").info("GET /dossiers/1001")
+    assert not lines.getvalue()
+    logging.getLogger("mitmproxy.proxy").warning("failed for %s", "GET /dossiers/1001")
+    assert (told(lines)["event"], told(lines)["logger"]) == ("library_message", "mitmproxy.proxy")
+    assert "1001" not in lines.getvalue()
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_terminal_gets_colours_unless_they_are_unwanted(
+    lines: io.StringIO, environment: dict[str, str], coloured: bool
+) -> None:
+    terminal = _Terminal()
+    telemetry.configure(terminal, environment=environment)
+    telemetry.log().info("gateway_ready")
+    assert ("\x1b[" in terminal.getvalue()) is coloured
+    assert "gateway_ready" in terminal.getvalue()
+
+
+FORBIDDEN_LABELS = {"account", "login", "patient", "session", "client", "address", "user"}
+
+
+def test_metrics_have_our_prefix_and_no_label_of_a_person() -> None:
+    for family in telemetry.REGISTRY.collect():
+        assert family.name.startswith(("ecluse_", "process_"))
+        for sample in family.samples:
+            assert not FORBIDDEN_LABELS & sample.labels.keys()
+
+
+@pytest.mark.parametrize(
+    ("head", "ready", "status", "body"),
+    [
+        (b"GET /metrics HTTP/1.1\r\n\r\n", True, 200, b"ecluse_hook_faults_total"),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", False, 200, b"alive"),
+        (b"GET /readyz HTTP/1.0\r\n\r\n", True, 200, b"ready"),
+        (b"GET /readyz HTTP/1.1\r\n\r\n", False, 503, b"not ready"),
+        (b"GET /metrics?x=1 HTTP/1.1\r\n\r\n", True, 404, b""),
+        (b"POST /metrics HTTP/1.1\r\n\r\n", True, 405, b""),
+        (b"\x16\x03\x01\x00\r\n\r\n", True, 400, b""),
+    ],
+)
+def test_probe_gets_its_answer(head: bytes, ready: bool, status: int, body: bytes) -> None:
+    found = telemetry._answer(head, lambda: ready)
+    assert found[0] == status
+    assert body in found[2]
+
+
+def test_only_the_policy_in_force_is_shown() -> None:
+    telemetry.show_policy("0123456789abcdef")
+    telemetry.show_policy("fedcba9876543210")
+    shown = [sample.labels for family in telemetry.CONFIG_INFO.collect() for sample in family.samples]
+    assert shown == [{"policy_id": "fedcba9876543210"}]
