@@ -20,8 +20,8 @@ from addons.upstreams import choose
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.engine import Answer, AwaitBody, BodyPlan, Engine, Exchange, Pass
+from gateway.engine.replies import own_origin
 from gateway.engine.services import Services
-from gateway.engine.visitor import own_origin
 from gateway.vocabulary.decision import Reason
 
 _STATE = "ecluse.visit"

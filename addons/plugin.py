@@ -44,7 +44,9 @@ def unsafe_options(options: dict[str, object]) -> list[str]:
         wrong.append("onboarding (needs false)")
     modes = options.get("mode")
     if not isinstance(modes, list | tuple) or any(not str(mode).startswith("reverse:") for mode in modes):
-        wrong.append("mode (needs reverse:http://127.0.0.1:9, the apps' addresses stand in the configuration)")
+        wrong.append(
+            "mode (needs reverse:http://127.0.0.1:9, the apps' addresses stand in the configuration)"
+        )
     return wrong
 
 

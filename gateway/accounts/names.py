@@ -96,7 +96,9 @@ def account_ref(typed: str, realm: str, mapping: NameMapping, ring: KeyRing) -> 
 
 def _fold(text: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split())
+    # Case folding leaves the dotless i alone, though its capital is that of i: applications that compare
+    # capitals take the two for one.
+    return " ".join(folded.replace("\u0131", "i").split())
 
 
 def _map(name: str, mapping: NameMapping) -> str:

@@ -5,7 +5,7 @@ from gateway.accounts import enrolment, invitation, names, recovery, totp, verif
 from gateway.accounts.store import AttemptFault, InvitationProven
 from gateway.accounts.verification import Refusal, Refused, Verified
 from gateway.engine import records
-from gateway.engine.login_answers import note_opened, park, relative, reply_of, session_cookie, unpark
+from gateway.engine.login_answers import hand_over, note_opened, park, relative, session_cookie, unpark
 from gateway.engine.replies import redirect, refusal, with_headers
 from gateway.engine.visitor import Visitor
 from gateway.pages import views
@@ -150,7 +150,7 @@ async def _open(
     cookie = ("set-cookie", session_cookie(exchange, services, account.id, promoted.session_id))
     gone = ("set-cookie", ticket.clear_door_cookie())
     if recovery_left is None and not codes:
-        return reply_of(kept, cookie, gone)
+        return hand_over(exchange, kept, cookie, gone)
     await park(services, account.id, promoted.session_id, kept or Parked(303, "/", (), None))
     path = f"{exchange.policy.prefix}continue"
     if codes:
@@ -165,7 +165,7 @@ async def go_on(visitor: Visitor) -> Reply:
     account, session_id = visitor.account, visitor.exchange.session_id
     if visitor.stage is not Stage.FULL or account is None or session_id is None:
         return _away(visitor)
-    return reply_of(await unpark(visitor.services, account.id, session_id))
+    return hand_over(visitor.exchange, await unpark(visitor.services, account.id, session_id))
 
 
 async def show_invitation(visitor: Visitor) -> Reply:

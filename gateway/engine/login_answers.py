@@ -1,5 +1,6 @@
 """What the unmodified app answered to a login, and what the person owes before that answer is theirs."""
 
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from gateway import logins
@@ -8,8 +9,9 @@ from gateway.accounts.names import NameRefused, account_ref
 from gateway.audit.describe import session_label
 from gateway.engine import headers, records
 from gateway.engine.exchange import Answer, Exchange, Pass, ResponseAction
-from gateway.engine.replies import redirect, refusal, wants_html, with_headers
+from gateway.engine.replies import look, own_origin, redirect, refusal, wants_html, with_headers
 from gateway.engine.services import Services
+from gateway.pages import views
 from gateway.pages.problem import problem
 from gateway.policy.policy import Flow
 from gateway.sessions import forms, parking, ticket, token
@@ -259,9 +261,19 @@ def relative(location: str) -> str:
     return location
 
 
-def reply_of(kept: Parked | None, *extra: tuple[str, str]) -> Reply:
-    """Return the parked answer as the browser gets it at last; the start page when it was not kept."""
+def hand_over(exchange: Exchange, kept: Parked | None, *extra: tuple[str, str]) -> Reply:
+    """Return the parked answer as the browser gets it at last; the start page when it was not kept.
+
+    Where it leads to another origin the browser is sent on by a page: a form's answer may not redirect
+    there, since ``form-action`` covers redirects too.
+    """
     if kept is None:
         return redirect("/", *extra)
+    location = kept.location or "/"
     cookies = tuple(("set-cookie", value) for value in kept.set_cookies)
-    return Reply(303, (("location", kept.location or "/"), ("cache-control", "no-store"), *cookies, *extra))
+    parts = urlsplit(location)
+    if parts.netloc and f"{parts.scheme or exchange.facts.scheme}://{parts.netloc}" != own_origin(exchange):
+        absolute = location if parts.scheme else f"{exchange.facts.scheme}:{location}"
+        with suppress(ValueError):
+            return with_headers(views.onward(look(exchange), location=absolute), *cookies, *extra)
+    return redirect(location, *cookies, *extra)

@@ -113,3 +113,13 @@ def refusal(
         )
         reply = with_headers(reply, *extra)
     return reply
+
+
+def own_origin(exchange: Exchange) -> str:
+    """Return the origin that browsers know this app by."""
+    if exchange.app.public_origin is not None:
+        return exchange.app.public_origin
+    facts = exchange.facts
+    usual = {"https": 443, "http": 80}[facts.scheme]
+    port = "" if facts.port == usual else f":{facts.port}"
+    return f"{facts.scheme}://{facts.host}{port}"

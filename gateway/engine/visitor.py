@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.engine.exchange import Exchange
+from gateway.engine.replies import own_origin
 from gateway.engine.services import Services
 from gateway.pages import views
 from gateway.sessions import forms
@@ -52,13 +53,3 @@ class Visitor:
             return False
         given = self.form.get("token", "")
         return forms.is_form_token(self.services.keys.session, session, self.page, given)
-
-
-def own_origin(exchange: Exchange) -> str:
-    """Return the origin that browsers know this app by."""
-    if exchange.app.public_origin is not None:
-        return exchange.app.public_origin
-    facts = exchange.facts
-    usual = {"https": 443, "http": 80}[facts.scheme]
-    port = "" if facts.port == usual else f":{facts.port}"
-    return f"{facts.scheme}://{facts.host}{port}"

@@ -163,7 +163,7 @@ def _prepare(directory: Path) -> Path:
     path = directory.absolute() / "valkey.sock"
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH_BYTES:
         raise EmbeddedFailed(
-            f"{path} is longer than {_LONGEST_SOCKET_PATH_BYTES} bytes, the most for a socket: choose a shorter state_dir"
+            f"{path} is over {_LONGEST_SOCKET_PATH_BYTES} bytes, the most for a socket: choose a shorter state_dir"
         )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.chmod(0o700)

@@ -35,6 +35,7 @@ RING = KeyRing("names", "n1", {"n1": b"N" * 32})
         ("\u212aelvin", "kelvin"),
         ("stra\u00dfe", "strasse"),
         ("\ufb01lle", "fille"),
+        ("l\u0131a", "lia"),
         # Composed and decomposed accents are one.
         ("andr\u00e9", "andr\u00e9"),
         ("andre\u0301", "andr\u00e9"),
