@@ -17,6 +17,7 @@ from addons import flows
 from addons.ingress import Admitted, Turned, admit
 from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, mark, mark_upgrade
 from addons.upstreams import choose
+from addons.wire import cut
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.engine import Answer, AwaitBody, BodyPlan, Engine, Exchange, Pass
@@ -81,6 +82,9 @@ class Guard:
     @fail_closed
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Admit, and decide at once every request that needs no body."""
+        if flow.error is not None:
+            # mitmproxy is refusing this request itself and only tells us.
+            return
         visit = _Visit()
         flow.metadata[_STATE] = visit
         request_id = self.services.entropy.hex(16)
@@ -214,14 +218,14 @@ class Guard:
         """Meter what the app sends over a socket; the kept copies are dropped so that memory stays flat."""
         visit = _visit(flow)
         if flow.websocket is None or visit is None or visit.exchange is None:
-            _kill(flow)
+            cut(flow)
             return
         message = flow.websocket.messages[-1]
         del flow.websocket.messages[:-1]
         exchange = visit.exchange
         if len(message.content) > _MAX_MESSAGE_BYTES or exchange.cut:
             message.drop()  # type: ignore[no-untyped-call]
-            _kill(flow)
+            cut(flow)
             return
         if message.from_client:
             return
@@ -229,7 +233,7 @@ class Guard:
         if not await self.engine.message_may_leave(exchange, message.content):
             message.drop()  # type: ignore[no-untyped-call]
             exchange.cut = True
-            _kill(flow)
+            cut(flow)
 
     @fail_closed
     async def websocket_end(self, flow: http.HTTPFlow) -> None:
@@ -277,7 +281,7 @@ class Guard:
                     exchange.cut = True
                     self._long_lived.pop(flow_id, None)
                     self.engine.note_cut(exchange)
-                    _kill(flow)
+                    cut(flow)
 
 
 def _kill(flow: http.HTTPFlow) -> None:

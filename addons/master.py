@@ -159,7 +159,8 @@ class GateMaster(Master):
             if handler.client in handler.transports:
                 handler.close_connection(handler.client)
         deadline += _LINGER_S
-        while self._proxyserver.connections and asyncio.get_running_loop().time() < deadline:
+        # mitmproxy tells nobody when the last task of a connection has ended.
+        while self._proxyserver.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_S)
         self.shutdown()  # type: ignore[no-untyped-call]
         await self.wait_closed()

@@ -106,7 +106,7 @@ class Sentinel:
             return
         if flow.metadata.get(_UPGRADE) is not True:
             flow.websocket.messages[-1].drop()  # type: ignore[no-untyped-call]
-            _kill(flow)
+            cut(flow)
         del flow.websocket.messages[:-1]
 
     def tcp_start(self, flow: tcp.TCPFlow) -> None:

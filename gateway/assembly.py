@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.accounts.store import AccountStore
+from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock, SystemClock
@@ -75,7 +76,7 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
         await verify_or_set_keycheck(store, fingerprint(keys))
         audit = AuditWriter(
             settings.audit_dir / GATEWAY_WRITER,
-            policy.issuer,
+            LOG_NAME,
             keys.checkpoint,
             segment_bytes=settings.segment_bytes,
             clock=used_clock,
@@ -135,7 +136,7 @@ async def open_for_operator(config_path: Path) -> AsyncIterator[Office]:
     keys = load_keys(settings.keys_dir)
     async with open_store(settings) as store:
         await verify_or_set_keycheck(store, fingerprint(keys))
-        with operator_log(settings.audit_dir, policy.issuer, keys.checkpoint) as log:
+        with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint) as log:
             yield Office(
                 policy=policy,
                 settings=settings,

@@ -72,8 +72,11 @@ class Said:
     headers: tuple[tuple[str, str], ...] = ()
     type: str = "text/html; charset=utf-8"
     raw: bytes | None = None
+    then: "Takeover | None" = None
+    """Takes the connection over once *raw* was sent: sockets, streams, answers that break off."""
 
 
+Takeover = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Handler = Callable[[Seen], Said | Awaitable[Said]]
 
 
@@ -132,9 +135,11 @@ class App:
                 said = self.handler(seen)
                 if isinstance(said, Awaitable):
                     said = await said
-                if said.raw is not None:
-                    writer.write(said.raw)
+                if said.raw is not None or said.then is not None:
+                    writer.write(said.raw or b"")
                     await writer.drain()
+                    if said.then is not None:
+                        await said.then(reader, writer)
                     return
                 content = said.body.encode() if isinstance(said.body, str) else said.body
                 lines = [f"HTTP/1.1 {said.status} X", f"Content-Type: {said.type}"]

@@ -72,6 +72,21 @@ do
         return redis.call('SMEMBERS', 'ecluse:accounts')
     end
 
+    -- args: login, realm, class. Notes somebody whom nobody invited, for the time of the roll-out; an account
+    -- that is known stays as it is.
+    local function account_note(keys, args)
+        local refusal = guard(keys, args)
+        if refusal then return refusal end
+        local known = redis.call('HGET', keys[2], 'state')
+        if known then
+            return {known == 'absent' and 'ok' or 'refused', known, '0'}
+        end
+        redis.call('HSET', keys[2], 'state', 'absent', 'login', args[2], 'realm', args[3], 'class', args[4],
+            'created_ms', whole(now_ms()), 'epoch', '0')
+        redis.call('SADD', 'ecluse:accounts', account_id(keys[2]))
+        return {'ok', 'absent', '0'}
+    end
+
     -- args: login, realm, code hash, invitation id, until ms, dormant s, then label names and values.
     local function account_invite(keys, args)
         local refusal = guard(keys, args)
@@ -347,6 +362,7 @@ do
 
     redis.register_function('ecluse_account_get', account_get)
     redis.register_function('ecluse_account_ids', account_ids)
+    redis.register_function('ecluse_account_note', account_note)
     redis.register_function('ecluse_account_invite', account_invite)
     redis.register_function('ecluse_account_begin_attempt', account_begin_attempt)
     redis.register_function('ecluse_account_fail_attempt', account_fail_attempt)

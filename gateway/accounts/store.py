@@ -139,6 +139,13 @@ class AccountStore:
         args = (ref.name, ref.realm, code_hash, invitation_id(code_hash), until_ms, dormant_s)
         return await self._change("invite", ref.id, *args, *labels.fields())
 
+    async def note(self, ref: AccountRef, account_class: str) -> Changed | ChangeRefused:
+        """Note somebody whom nobody invited, who passes without a factor until the roll-out's deadline.
+
+        Known accounts stay as they are and are refused, unless they were noted before.
+        """
+        return await self._change("note", ref.id, ref.name, ref.realm, account_class)
+
     async def begin_attempt(
         self, account_id: str, budget: FailureBudget, *, dormant_s: int = 0
     ) -> Attempt | AttemptRefused:

@@ -160,7 +160,10 @@ def _load_again(settings: Settings) -> Loaded:
 
 def needs_restart(old: Settings, new: Settings) -> list[str]:
     """Return the settings that differ and cannot change while the door is open."""
-    names = ("listen_address", "listen_port", "state_dir", "keys_dir", "audit_dir", "store_url")
+    names = (
+        *("listen_address", "listen_port", "tls_certificate", "tls_key", "metrics_address", "metrics_port"),
+        *("state_dir", "keys_dir", "audit_dir", "store_url"),
+    )
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 

@@ -10,7 +10,7 @@ REALM = "demo"
 
 _UNBOUNDED = """\
     classes:
-      standard:
+      standard: &unbounded
         requests_10s: 100000000
         patients_10min: 1000000
         patients_1h: 1000000
@@ -21,6 +21,7 @@ _UNBOUNDED = """\
         exports_24h: 1000000
         probes_1h: 1000000
         sightings_1h: 1000000
+      heavy: *unbounded
 """
 
 

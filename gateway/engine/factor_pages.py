@@ -32,8 +32,7 @@ def _away(visitor: Visitor) -> Reply:
 
 
 def _owes_code(visitor: Visitor) -> bool:
-    entered = visitor.exchange.entered
-    return visitor.stage is Stage.PENDING and entered is not None and entered.enrolled
+    return visitor.stage is Stage.PENDING and visitor.enrolled
 
 
 async def show_code(visitor: Visitor) -> Reply:
@@ -166,6 +165,15 @@ async def go_on(visitor: Visitor) -> Reply:
     if visitor.stage is not Stage.FULL or account is None or session_id is None:
         return _away(visitor)
     return hand_over(visitor.exchange, await unpark(visitor.services, account.id, session_id))
+
+
+async def show_grace(visitor: Visitor) -> Reply:
+    """Tell somebody without a factor until when that is enough; the page before the app, once a login."""
+    until_ms = visitor.exchange.realm.grace_until_ms
+    if visitor.stage is not Stage.FULL or until_ms is None:
+        return _away(visitor)
+    next_path = f"{visitor.exchange.policy.prefix}continue"
+    return views.grace(visitor.look, until_ms=until_ms, next_path=next_path)
 
 
 async def show_invitation(visitor: Visitor) -> Reply:

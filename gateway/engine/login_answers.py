@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from gateway import logins
 from gateway.accounts.account import Account
 from gateway.accounts.names import NameRefused, account_ref
+from gateway.accounts.store import ChangeRefused
 from gateway.audit.describe import session_label
 from gateway.engine import headers, records
 from gateway.engine.exchange import Answer, Exchange, Pass, ResponseAction
@@ -102,7 +103,10 @@ async def _before_code(
     if exchange.full:
         await close_session(exchange, services, EventKind.SESSION_CLOSED)
     enrolled = is_enrolled(exchange, services, account)
-    if account is None:
+    if account is None or account.standing is Standing.ABSENT:
+        graced = await _grace(exchange, services, response, ref)
+        if graced is not None:
+            return graced
         records.soon(
             exchange, services, EventKind.ENROLMENT_DENIED, reason=Reason.NOT_INVITED, account=ref.name
         )
@@ -117,6 +121,32 @@ async def _before_code(
     )
     await park(services, ref.id, opened.session_id, parked(exchange, response))
     return _ask(exchange, services, ref, opened.session_id, "code" if enrolled else "invitation", response)
+
+
+async def _grace(
+    exchange: Exchange, services: Services, response: ResponseFacts, ref: AccountRef
+) -> ResponseAction | None:
+    """Until the roll-out's deadline, let somebody in whom nobody invited yet: low caps, and a notice first."""
+    realm = exchange.realm
+    over = realm.grace_until_ms is None or services.clock.now_ms() >= realm.grace_until_ms
+    if over or realm.grace_class is None:
+        return None
+    noted = await services.accounts.note(ref, realm.grace_class)
+    if isinstance(noted, ChangeRefused):
+        return None
+    opened = await services.sessions.open(
+        ref.id,
+        exchange.app.name,
+        Stage.FULL,
+        realm.sessions,
+        jar=_jar(exchange, services, response),
+        address=exchange.facts.client_address,
+        agent=exchange.facts.header("user-agent") or "",
+    )
+    if not await note_opened(exchange, services, ref, opened.session_id, opened.closed):
+        return Answer(refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5))
+    await park(services, ref.id, opened.session_id, parked(exchange, response))
+    return _ask(exchange, services, ref, opened.session_id, "grace", response)
 
 
 def is_enrolled(exchange: Exchange, services: Services, account: Account | None) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from gateway.engine import factor_pages, records, session_pages
 from gateway.engine.exchange import Exchange
 from gateway.engine.gather import limits_for, read_claims
+from gateway.engine.login_answers import is_enrolled
 from gateway.engine.replies import look, refusal
 from gateway.engine.services import Services
 from gateway.engine.visitor import Visitor
@@ -15,7 +16,7 @@ from gateway.policy import params
 from gateway.sessions.assertion import jwks
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.events import EventKind
-from gateway.vocabulary.identity import AccountRef
+from gateway.vocabulary.identity import AccountRef, Stage
 from gateway.vocabulary.messages import Reply
 
 _MAX_FORM_BYTES = 8_192
@@ -31,6 +32,7 @@ _GET: dict[str, Page] = {
     "invitation": factor_pages.show_invitation,
     "enrol": factor_pages.show_enrolment,
     "continue": factor_pages.go_on,
+    "grace": factor_pages.show_grace,
     "start": factor_pages.show_start,
     "sessions": session_pages.show_sessions,
     "logout": session_pages.show_signed_out,
@@ -105,7 +107,11 @@ async def _visitor(exchange: Exchange, services: Services, page: str) -> Visitor
         if exchange.entered.login is not None:
             exchange.account = AccountRef(exchange.realm.name, exchange.entered.login, claims.account_id)
             exchange.account_class = exchange.entered.account_class
-    return Visitor(exchange, services, page, form, needs_token=page not in _OPEN, look=look(exchange))
+    visitor = Visitor(exchange, services, page, form, needs_token=page not in _OPEN, look=look(exchange))
+    if visitor.stage is Stage.PENDING and claims is not None:
+        account = await services.accounts.get(claims.account_id)
+        visitor.enrolled = is_enrolled(exchange, services, account)
+    return visitor
 
 
 def _form(exchange: Exchange) -> dict[str, str] | None:

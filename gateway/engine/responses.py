@@ -90,7 +90,7 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
     ring = services.keys.pseudonyms
     patients = [disclosure.pseudonym(ring, seen.system, clear) for clear in seen.ids]
     members = tuple(patient.member for patient in patients)
-    opened = route.kind is not RouteKind.LISTING
+    opened = route.kind is RouteKind.RECORD
     charge = Charge(
         opened=members if opened else (),
         listed=() if opened else members,

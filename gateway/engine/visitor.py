@@ -20,6 +20,8 @@ class Visitor:
     form: dict[str, str] | None
     needs_token: bool
     look: views.Look
+    enrolled: bool = False
+    """Whether a code may be asked: a dormant account's factor no longer counts."""
 
     @property
     def stage(self) -> Stage | None:

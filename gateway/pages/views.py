@@ -32,6 +32,7 @@ __all__ = [
     "SessionRow",
     "code",
     "enrol",
+    "grace",
     "home",
     "invitation",
     "logo",
@@ -150,6 +151,13 @@ def recovery_codes(look: Look, *, codes: Sequence[str], next_path: str) -> Reply
 def recovery_used(look: Look, *, left: int, next_path: str) -> Reply:
     """Return the notice after a recovery code was accepted: how many are *left*, whom to tell if stolen."""
     return page(look, "recovery_used", 200, left=left, next_path=_local(next_path))
+
+
+def grace(look: Look, *, until_ms: int, next_path: str, zone: str = "Europe/Paris") -> Reply:
+    """Return the notice for people without a second factor: from *until_ms* (Unix) on it is needed."""
+    clock, _ = _zone(zone)
+    until = moment(datetime.fromtimestamp(until_ms / 1000, clock), look.language)
+    return page(look, "grace", 200, until=until, next_path=_local(next_path))
 
 
 def start(

@@ -70,7 +70,9 @@ def explain(
         known = ", ".join(sorted(policy.by_host))
         step = Step(f"host {parts.hostname}", False, f"no app has this host; known: {known}")
         return _nowhere("unknown-host", 421, step)
-    steps = [Step(f"host {parts.hostname}", True, f"app {app.name}, realm {app.realm}, flow {app.flow.value}")]
+    steps = [
+        Step(f"host {parts.hostname}", True, f"app {app.name}, realm {app.realm}, flow {app.flow.value}")
+    ]
     try:
         path = canonical_path(parts.path or "/", frozenset(app.path_allowances))
     except PathRefused as refused:
@@ -142,14 +144,18 @@ def _explain_request(
 
 def _attempt(app: App, request: RequestFacts, steps: list[Step]) -> LoginRule | None:
     for rule in app.logins:
-        path_fits = rule.path_template is None or compile_template(rule.path_template).loose.match(request.path)
+        path_fits = rule.path_template is None or compile_template(rule.path_template).loose.match(
+            request.path
+        )
         fits = (
             bool(path_fits)
             and request.method in rule.methods
             and all(request_params.holds(test, request) for test in rule.params)
         )
         steps.append(
-            Step(f"login {rule.name}", fits, "a login attempt" if fits else "method, path or parameters differ")
+            Step(
+                f"login {rule.name}", fits, "a login attempt" if fits else "method, path or parameters differ"
+            )
         )
         if fits:
             return rule
@@ -236,6 +242,3 @@ def _weight(kind: RouteKind, limits: LimitSet) -> str:
 
 def _nowhere(reason: str, status: int, *steps: Step) -> Explanation:
     return Explanation(None, None, "ingress", None, "refused", reason, status, (), steps)
-
-
-

@@ -89,7 +89,7 @@ def _check_escaped(value: int, following: bytes, allowances: frozenset[str]) -> 
 
 def _allowed_raw(byte: int, allowances: frozenset[str]) -> bool:
     # Browsers send these few raw although RFC 3986 wants them escaped; every server reads them alike.
-    if byte in b"|[]^`{}\"<>":
+    if byte in b'|[]^`{}"<>':
         return byte in b"|[]"
     return byte == 0x3B and "semicolon" in allowances
 
@@ -149,7 +149,9 @@ def _check_literal(literal: str, text: str) -> None:
     try:
         literal.encode("ascii")
     except UnicodeEncodeError:
-        raise ValueError(f"path {text!r}: write non-ASCII characters percent-encoded, as on the wire") from None
+        raise ValueError(
+            f"path {text!r}: write non-ASCII characters percent-encoded, as on the wire"
+        ) from None
 
 
 def _shape(shape: str | None, text: str) -> str:

@@ -43,7 +43,9 @@ class Place(StrEnum):
     HEADER = "header"
 
 
-REQUEST_PLACES = frozenset({Place.PATH, Place.QUERY, Place.REQUEST_FORM, Place.REQUEST_JSON, Place.REQUEST_TEXT})
+REQUEST_PLACES = frozenset(
+    {Place.PATH, Place.QUERY, Place.REQUEST_FORM, Place.REQUEST_JSON, Place.REQUEST_TEXT}
+)
 
 
 class Normalisation(StrEnum):

@@ -14,8 +14,10 @@ import pytest
 from mitmproxy import http
 from mitmproxy.tools.dump import DumpMaster
 
+from addons.ingress import upstream_fields
 from addons.master import DoorSettings, GateMaster, PortRefusedError, hardened_options
 from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, Sentinel, mark, mark_upgrade
+from addons.upstreams import choose
 from addons.wire import WireBounds
 from gateway.policy.policy import Upstream
 from tests.attacks.harness import (
@@ -335,6 +337,50 @@ async def test_allowed_upgrade_to_anything_but_websocket_is_a_502() -> None:
             answered = await client.rest()
     assert answered.status == 502
     assert b"hidden" not in app.received
+
+
+HANDSHAKE = get(
+    b"/socket", b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)  # fmt: skip
+ACCEPT = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_websocket_needs_leave_and_is_not_kept_in_memory(allowed: bool) -> None:
+    flows: list[http.HTTPFlow] = []
+
+    async with RecordingUpstream([ACCEPT, *[b"\x81\x05hello"] * 50]) as app:
+        upstream = Upstream("http", "127.0.0.1", app.port)
+        guard = TinyGuard(policy_for(upstream))
+
+        def forward(flow: http.HTTPFlow) -> None:
+            flow.request.headers = http.Headers(upstream_fields(guard.admitted[-1], upgrade=True))
+            choose(flow, upstream)
+            mark(flow, FORWARD)
+            if allowed:
+                mark_upgrade(flow)
+            flows.append(flow)
+
+        guard.on_request = forward
+        async with Door([guard], [upstream]) as door:
+            client = await RawClient.open(door.port)
+            await client.send(HANDSHAKE)
+            async with asyncio.timeout(5):
+                while client.raw.count(b"hello") < 50 and (data := await client.reader.read(65_536)):
+                    client.raw += data
+            client.close()
+    if allowed:
+        assert client.raw.startswith(b"HTTP/1.1 101")
+        assert client.raw.count(b"\x81\x05hello") == 50
+        assert flows[0].websocket is not None
+        assert len(flows[0].websocket.messages) <= 2
+    else:
+        assert client.raw.startswith(b"HTTP/1.1 502")
+        assert b"hello" not in client.raw
 
 
 # 6. The default addons answer for us, load scripts and save flows.

@@ -258,3 +258,19 @@ def test_a_clock_that_steps_back_holds_requests_up_for_a_moment_only(timed: Time
     assert timed.spend(account_id, NOW_US, limits, Charge(), 1) == Exhausted(Control.REQUESTS, 1)
     assert isinstance(timed.spend(account_id, NOW_US + 999_999, limits, Charge(), 1), Exhausted)
     assert isinstance(timed.spend(account_id, NOW_US + 1_000_000, limits, Charge(), 1), Spent)
+
+
+def test_the_retry_time_is_exact_beyond_the_page_when_the_charge_knows_patients_there(timed: Timed) -> None:
+    account_id, limits = new_account(), only(Control.PATIENTS_24H, 4_000)
+    timed.spend(account_id, NOW_US, limits, Charge(opened=members(2_000)))
+    timed.spend(account_id, NOW_US + 10_000_000, limits, Charge(opened=members(2_000, 2_000)))
+    refused = timed.spend(account_id, NOW_US + 20_000_000, limits, Charge(opened=members(2_100, 2_500)))
+    assert refused == Exhausted(Control.PATIENTS_24H, 86_380)
+
+
+def test_seeing_again_is_free_under_a_lowered_bound(timed: Timed) -> None:
+    account_id = new_account()
+    timed.spend(account_id, NOW_US, only(Control.PATIENTS_1H, 9), Charge(opened=members(5)))
+    lowered = only(Control.PATIENTS_1H, 2)
+    assert timed.spend(account_id, NOW_US, lowered, Charge(opened=members(5))) == Spent()
+    assert isinstance(timed.spend(account_id, NOW_US, lowered, Charge(opened=members(1, 7))), Exhausted)

@@ -3,38 +3,50 @@
 import pytest
 
 from gateway.accounts.account import Account, Act, after
-from gateway.vocabulary.identity import Standing as S
+from gateway.vocabulary.identity import Standing
 
 LIFE = {
     Act.INVITE: {
-        S.ABSENT: S.INVITED,
-        S.INVITED: S.INVITED,
-        S.ACTIVE: None,
-        S.LOCKED: None,
-        S.RETIRED: S.INVITED,
+        Standing.ABSENT: Standing.INVITED,
+        Standing.INVITED: Standing.INVITED,
+        Standing.ACTIVE: None,
+        Standing.LOCKED: None,
+        Standing.RETIRED: Standing.INVITED,
     },
-    Act.ENROL: {S.ABSENT: None, S.INVITED: S.ACTIVE, S.ACTIVE: None, S.LOCKED: None, S.RETIRED: None},
+    Act.ENROL: {
+        Standing.ABSENT: None,
+        Standing.INVITED: Standing.ACTIVE,
+        Standing.ACTIVE: None,
+        Standing.LOCKED: None,
+        Standing.RETIRED: None,
+    },
     Act.LOCK: {
-        S.ABSENT: S.LOCKED,
-        S.INVITED: S.LOCKED,
-        S.ACTIVE: S.LOCKED,
-        S.LOCKED: S.LOCKED,
-        S.RETIRED: None,
+        Standing.ABSENT: Standing.LOCKED,
+        Standing.INVITED: Standing.LOCKED,
+        Standing.ACTIVE: Standing.LOCKED,
+        Standing.LOCKED: Standing.LOCKED,
+        Standing.RETIRED: None,
     },
-    Act.UNLOCK: {S.ABSENT: None, S.INVITED: None, S.ACTIVE: None, S.LOCKED: S.INVITED, S.RETIRED: None},
+    Act.UNLOCK: {
+        Standing.ABSENT: None,
+        Standing.INVITED: None,
+        Standing.ACTIVE: None,
+        Standing.LOCKED: Standing.INVITED,
+        Standing.RETIRED: None,
+    },
     Act.RESET: {
-        S.ABSENT: None,
-        S.INVITED: S.INVITED,
-        S.ACTIVE: S.INVITED,
-        S.LOCKED: S.LOCKED,
-        S.RETIRED: None,
+        Standing.ABSENT: None,
+        Standing.INVITED: Standing.INVITED,
+        Standing.ACTIVE: Standing.INVITED,
+        Standing.LOCKED: Standing.LOCKED,
+        Standing.RETIRED: None,
     },
     Act.RETIRE: {
-        S.ABSENT: None,
-        S.INVITED: S.RETIRED,
-        S.ACTIVE: S.RETIRED,
-        S.LOCKED: S.RETIRED,
-        S.RETIRED: None,
+        Standing.ABSENT: None,
+        Standing.INVITED: Standing.RETIRED,
+        Standing.ACTIVE: Standing.RETIRED,
+        Standing.LOCKED: Standing.RETIRED,
+        Standing.RETIRED: None,
     },
 }
 
@@ -43,13 +55,13 @@ LIFE = {
     ("act", "standing", "then"),
     [(act, standing, then) for act, row in LIFE.items() for standing, then in row.items()],
 )
-def test_every_step(act: Act, standing: S, then: S | None) -> None:
+def test_every_step(act: Act, standing: Standing, then: Standing | None) -> None:
     assert after(standing, act) is then
 
 
 def test_what_a_factor_and_dormancy_change() -> None:
-    assert after(S.LOCKED, Act.UNLOCK, has_secret=True) is S.ACTIVE
-    assert after(S.ACTIVE, Act.INVITE, dormant=True) is S.INVITED
+    assert after(Standing.LOCKED, Act.UNLOCK, has_secret=True) is Standing.ACTIVE
+    assert after(Standing.ACTIVE, Act.INVITE, dormant=True) is Standing.INVITED
 
 
 @pytest.mark.parametrize(
@@ -67,7 +79,7 @@ def test_dormancy(last_login_ms: int | None, enrolled_ms: int | None, now_ms: in
         "a" * 32,
         "dr.martin",
         "r",
-        S.ACTIVE,
+        Standing.ACTIVE,
         has_secret=True,
         last_login_ms=last_login_ms,
         enrolled_ms=enrolled_ms,

@@ -43,7 +43,22 @@ def test_the_vectors_of_rfc_6238(now_s: int, code: str) -> None:
 
 @pytest.mark.parametrize(
     ("counter", "code"),
-    list(enumerate("755224 287082 359152 969429 338314 254676 287922 162583 399871 520489".split())),
+    list(
+        enumerate(
+            [
+                "755224",
+                "287082",
+                "359152",
+                "969429",
+                "338314",
+                "254676",
+                "287922",
+                "162583",
+                "399871",
+                "520489",
+            ]
+        )
+    ),
 )
 def test_the_vectors_of_rfc_4226(counter: int, code: str) -> None:
     assert code_at(SECRET, counter) == code

@@ -97,7 +97,7 @@ def admitted(raw: RawHead) -> Admitted:
             for value in (
                 b"", b"app.example, evil", b"app@evil", b"app.example:", b"app.example:0", b"app.example:99999",
                 b"app.example:080", b"app.example:80x", b"app example", b"app.example/", b".example", b"a..b",
-                b"[::1", b"[::1]x", b"[fe80::1%eth0]", b"::1", b"app\xe9.example", b"-a.example", b"app.example\n",
+                b"[::1", b"[::1]x", b"[fe80::1%eth0]", b"::1", b"app\xe9.example", b"-a.example",
                 b"app.example..", b"%61pp.example", b"a" * 64 + b".example", b"a." * 127 + b"aa",
             )
         ],

@@ -73,6 +73,7 @@ def _refusals() -> dict[str, Page]:
 
 OTHERS: dict[str, Page] = {
     "recovery-codes": lambda at: views.recovery_codes(at, codes=CODES, next_path="/dossiers"),
+    "grace": lambda at: views.grace(at, until_ms=1_800_000_000_000, next_path="/dossiers"),
     "recovery-used": lambda at: views.recovery_used(at, left=7, next_path="/dossiers"),
     "sessions": lambda at: views.sessions(at, token=TOKEN, sessions=SESSIONS),
     "sessions-none": lambda at: views.sessions(at, token=TOKEN, sessions=()),
