@@ -24,7 +24,10 @@ test: lint ## every check and every test
 	@expression=$$(.ci/peers) && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term
 
 lint: $(READY) ## style, types and the walls between the rooms
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
 format: $(READY) ## put the code into its one form
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .

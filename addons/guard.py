@@ -12,20 +12,24 @@ from dataclasses import dataclass, field
 from functools import wraps
 
 from mitmproxy import http
+from mitmproxy.connection import ConnectionState
 
 from addons import flows
+from addons.calm import calm_body, calm_headers
 from addons.ingress import Admitted, Turned, admit
-from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, mark, mark_upgrade
+from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, mark, mark_upgrade, verdict_of, was_sent
 from addons.upstreams import choose
-from addons.wire import cut
+from addons.wire import ANSWER_TOO_LARGE, APP_SILENT, cut
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.engine import Answer, AwaitBody, BodyPlan, Engine, Exchange, Pass
 from gateway.engine.replies import own_origin
 from gateway.engine.services import Services
 from gateway.vocabulary.decision import Reason
+from gateway.vocabulary.messages import Reply
 
 _STATE = "ecluse.visit"
+_HELD = "ecluse.held"
 _SWITCHING = 101
 _WATCH_EVERY_S = 0.4
 _MAX_MESSAGE_BYTES = 1_000_000
@@ -154,28 +158,34 @@ class Guard:
         if visit is None or visit.exchange is None or flow.response is None or _is_answered(flow):
             return
         exchange = visit.exchange
+        if exchange.held_whole and flow.response.status_code != _SWITCHING:
+            visit.plan = BodyPlan.BUFFER
+            return
         head = flows.response_facts(flow, with_body=False)
-        if head.status == _SWITCHING:
-            if not visit.upgrade:
-                _kill(flow)
+        if head.status == _SWITCHING and not visit.upgrade:
+            visit.plan = BodyPlan.BUFFER
+            self.engine.app_failed(exchange, Reason.UPSTREAM_UPGRADE)
+            flow.metadata[_HELD] = _calm(502)
+            return
+        if head.status != _SWITCHING:
+            visit.plan = self.engine.body_plan(exchange, head)
+            if visit.plan is BodyPlan.BUFFER:
                 return
-            self._watch(flow, exchange)
-            mark(flow, RELEASE)
-            return
-        visit.plan = self.engine.body_plan(exchange, head)
-        if visit.plan is BodyPlan.BUFFER:
-            return
         action = await self.engine.on_response(exchange, head)
         if not isinstance(action, Pass):
             visit.plan = BodyPlan.BUFFER
-            flow.metadata["ecluse.held"] = action
+            flow.metadata[_HELD] = action
             return
         flow.response.headers = http.Headers(flows.fields_of(action.headers))
+        if head.status == _SWITCHING:
+            mark(flow, RELEASE)
+            return
         if visit.plan is BodyPlan.METER:
             flow.response.stream = _meter(exchange)
             self._watch(flow, exchange)
         else:
             flow.response.stream = True
+        exchange.released = True
         mark(flow, RELEASE)
 
     @fail_closed
@@ -185,7 +195,21 @@ class Guard:
         if visit is None or visit.exchange is None or flow.response is None or _is_answered(flow):
             return
         exchange = visit.exchange
+        _time(flow, exchange)
         self._long_lived.pop(flow.id, None)
+        held = flow.metadata.pop(_HELD, None)
+        if isinstance(held, Answer):
+            await self.engine.on_abort(exchange)
+            self._answer(flow, held)
+            return
+        if flow.response.status_code == _SWITCHING:
+            exchange.settled = True
+            if flow.websocket is None:
+                self.engine.app_failed(exchange, Reason.UPSTREAM_UPGRADE)
+            else:
+                exchange.released = True
+                self._watch(flow, exchange)
+            return
         if visit.plan in {BodyPlan.STREAM, BodyPlan.METER}:
             exchange.settled = True
             if exchange.cut:
@@ -193,11 +217,7 @@ class Guard:
             elif visit.plan is BodyPlan.METER:
                 await self.engine.still_welcome(exchange)
             return
-        if visit.upgrade and flow.response.status_code == _SWITCHING:
-            return
-        action = flow.metadata.pop("ecluse.held", None) or await self.engine.on_response(
-            exchange, flows.response_facts(flow, with_body=True)
-        )
+        action = await self.engine.on_response(exchange, flows.response_facts(flow, with_body=True))
         exchange.settled = True
         if isinstance(action, Pass):
             flow.response.headers = http.Headers(flows.fields_of(action.headers))
@@ -210,8 +230,13 @@ class Guard:
         """Settle an exchange that ended early."""
         visit = _visit(flow)
         self._long_lived.pop(flow.id, None)
-        if visit is not None and visit.exchange is not None:
-            await self.engine.on_abort(visit.exchange)
+        if visit is None or visit.exchange is None:
+            return
+        if _app_failed(flow) and not visit.exchange.settled:
+            too_large = flow.error is not None and flow.error.msg == ANSWER_TOO_LARGE
+            reason = Reason.UNINSPECTABLE if too_large else Reason.UPSTREAM_DOWN
+            self.engine.app_failed(visit.exchange, reason)
+        await self.engine.on_abort(visit.exchange)
 
     @fail_closed
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
@@ -223,22 +248,27 @@ class Guard:
         message = flow.websocket.messages[-1]
         del flow.websocket.messages[:-1]
         exchange = visit.exchange
-        if len(message.content) > _MAX_MESSAGE_BYTES or exchange.cut:
+        if exchange.cut:
             message.drop()  # type: ignore[no-untyped-call]
-            cut(flow)
             return
-        if message.from_client:
+        if len(message.content) <= _MAX_MESSAGE_BYTES and (
+            message.from_client or await self.engine.message_may_leave(exchange, message.content)
+        ):
             return
-        exchange.metered_bytes += len(message.content)
-        if not await self.engine.message_may_leave(exchange, message.content):
-            message.drop()  # type: ignore[no-untyped-call]
-            exchange.cut = True
-            cut(flow)
+        message.drop()  # type: ignore[no-untyped-call]
+        self._cut(flow, exchange)
 
     @fail_closed
     async def websocket_end(self, flow: http.HTTPFlow) -> None:
         """Forget a socket that closed."""
         self._long_lived.pop(flow.id, None)
+
+    def wire_refused(self, status: int, client: str, port: int) -> None:
+        """Tell the log of bytes that became no request, or of one too large or too slow. Never raises."""
+        try:
+            self.engine.refused_on_the_wire(status, client, port)
+        except Exception as error:  # noqa: BLE001 - the refusal has to leave whatever becomes of its record
+            telemetry.log().error("refusal_not_recorded", error=type(error).__name__)
 
     def _answer(self, flow: http.HTTPFlow, action: Answer) -> None:
         method = flow.request.data.method
@@ -249,20 +279,28 @@ class Guard:
     def shut(self, flow: http.HTTPFlow, where: str, fault: str) -> None:
         """Answer a fault of ours: 503 while that is possible, else cut the connection. Never raises."""
         visit = _visit(flow)
-        exchange = visit.exchange if visit is not None else None
-        streaming = visit is not None and visit.plan in {BodyPlan.STREAM, BodyPlan.METER}
+        action: Answer | None = None
         with contextlib.suppress(Exception):
-            answer = self.engine.faulted(exchange, f"{where}:{fault}")
-            if answer is not None and not streaming and where != "responseheaders":
-                self._answer(flow, answer)
-                return
-            if answer is not None and where == "responseheaders" and not streaming:
-                # Replacing an answer here would send our head with the app's body: hold it, then replace.
-                if visit is not None:
-                    visit.plan = BodyPlan.BUFFER
-                flow.metadata["ecluse.held"] = answer
-                return
-        _kill(flow)
+            action = self.engine.faulted(visit.exchange if visit is not None else None, f"{where}:{fault}")
+        if action is None:
+            action = _calm(503)
+        streaming = visit is not None and visit.plan in {BodyPlan.STREAM, BodyPlan.METER}
+        if streaming or flow.websocket is not None or where == "error":
+            cut(flow)
+        elif where == "responseheaders":
+            # Replacing an answer here would send our head with the app's body: hold it, then replace.
+            if visit is not None:
+                visit.plan = BodyPlan.BUFFER
+            flow.metadata[_HELD] = action
+        else:
+            self._answer(flow, action)
+
+    def _cut(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """End what is open between the two sides now, and tell the log."""
+        exchange.cut = True
+        self._long_lived.pop(flow.id, None)
+        self.engine.note_cut(exchange)
+        cut(flow)
 
     def _watch(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """Keep an eye on what stays open: a lock of the account cuts it within a second."""
@@ -277,11 +315,20 @@ class Guard:
                 welcome = False
                 with contextlib.suppress(Exception):
                     welcome = await self.engine.still_welcome(exchange)
-                if not welcome:
-                    exchange.cut = True
-                    self._long_lived.pop(flow_id, None)
-                    self.engine.note_cut(exchange)
-                    cut(flow)
+                # What ended meanwhile is left alone: its connection may carry another request by now.
+                if not welcome and flow_id in self._long_lived:
+                    self._cut(flow, exchange)
+
+
+def _calm(status: int) -> Answer:
+    return Answer(Reply(status, calm_headers(), calm_body(status)))
+
+
+def _app_failed(flow: http.HTTPFlow) -> bool:
+    """Tell whether a forwarded exchange ended by the app's doing and not by the client's."""
+    forwarded = was_sent(flow) and verdict_of(flow) in {FORWARD, RELEASE}
+    silent = flow.error is not None and flow.error.msg == APP_SILENT
+    return forwarded and (silent or flow.client_conn.state is ConnectionState.OPEN)
 
 
 def _kill(flow: http.HTTPFlow) -> None:
@@ -292,6 +339,13 @@ def _kill(flow: http.HTTPFlow) -> None:
 def _visit(flow: http.HTTPFlow) -> _Visit | None:
     found = flow.metadata.get(_STATE)
     return found if isinstance(found, _Visit) else None
+
+
+def _time(flow: http.HTTPFlow, exchange: Exchange) -> None:
+    began_s = flow.request.timestamp_end
+    ended_s = flow.response.timestamp_end if flow.response is not None else None
+    if began_s is not None and ended_s is not None:
+        telemetry.of(telemetry.UPSTREAM_SECONDS, exchange.app.name).observe(max(0.0, ended_s - began_s))
 
 
 def _is_answered(flow: http.HTTPFlow) -> bool:

@@ -7,6 +7,7 @@ speak in the gateway's name.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from gateway.policy.paths import PathRefused, canonical_path
@@ -127,6 +128,44 @@ def admit(head: RawHead, policy: Policy) -> Admitted | Turned:
         return fault.turned
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What a header block says, whatever it asks for."""
+
+    lines: Headers
+    upgrade: bool
+    host: str
+    port: int | None
+    authority: str
+    kept: Headers
+    spoofed: bool
+
+
+def _read_block(fields: Fields, max_header_bytes: int) -> _Block | _FaultError:
+    try:
+        lines = _lines(fields, max_header_bytes)
+        upgrade = _connection(lines)
+        host, port, authority = _host(lines)
+    except _FaultError as fault:
+        return fault
+    kept, spoofed = _strip(lines, authority)
+    return _Block(lines, upgrade, host, port, authority, kept, spoofed)
+
+
+# A browser sends the same block again and again on one connection; long ones are not worth the memory.
+_read_small_block = lru_cache(maxsize=1_024)(_read_block)
+_SMALL_FIELDS = 40
+_SMALL_BYTES = 4_096
+
+
+def _block(fields: Fields, max_header_bytes: int) -> _Block:
+    small = len(fields) <= _SMALL_FIELDS and sum(len(value) for _, value in fields) <= _SMALL_BYTES
+    read = (_read_small_block if small else _read_block)(fields, max_header_bytes)
+    if isinstance(read, _FaultError):
+        raise _FaultError(read.turned.fault, read.turned.status)
+    return read
+
+
 def _admit(head: RawHead, policy: Policy) -> Admitted:
     if head.http_version not in {b"HTTP/1.0", b"HTTP/1.1"}:
         raise _FaultError("http-version")
@@ -134,29 +173,27 @@ def _admit(head: RawHead, policy: Policy) -> Admitted:
         raise _FaultError("url-too-long", 414)
     if head.authority:
         raise _FaultError("absolute-form")
-    lines = _lines(head.fields, policy.max_header_bytes)
+    block = _block(head.fields, policy.max_header_bytes)
+    lines, port = block.lines, block.port
     length = _framing(head, lines)
-    upgrade = _connection(lines)
-    host, port, authority = _host(lines)
-    app = policy.by_host.get(host)
+    app = policy.by_host.get(block.host)
     method = _method(head.method, None if app is None else app.methods)
-    allowances: frozenset[str] = frozenset() if app is None else frozenset(app.path_allowances)
+    allowances: frozenset[str] = frozenset() if app is None else app.path_allowances
     path, query, has_query = _target(head.target, allowances)
-    kept, spoofed = _strip(lines, authority)
     address, client_port, scheme = _client(head, lines, policy.trusted_proxies)
     return Admitted(
         method=method,
         scheme=scheme,
-        host=host,
+        host=block.host,
         port=port or (443 if scheme == "https" else 80),
-        authority=authority,
+        authority=block.authority,
         path=path,
         query=query,
-        headers=kept,
+        headers=block.kept,
         client_address=address,
         client_port=client_port,
-        spoofed=spoofed,
-        upgrade=upgrade and method == "GET",
+        spoofed=block.spoofed,
+        upgrade=block.upgrade and method == "GET",
         length_bytes=length,
         has_query=has_query,
     )
@@ -176,7 +213,12 @@ def upstream_fields(admitted: Admitted, *, headers: Headers | None = None, upgra
         ("x-forwarded-proto", admitted.scheme),
         ("x-forwarded-host", admitted.authority),
     ]
-    return tuple((name.title().encode("latin-1"), value.encode("latin-1")) for name, value in lines)
+    return tuple((_wire_name(name), value.encode("latin-1")) for name, value in lines)
+
+
+@lru_cache(maxsize=1_024)
+def _wire_name(name: str) -> bytes:
+    return name.title().encode("latin-1")
 
 
 def _lines(fields: Fields, max_header_bytes: int) -> Headers:
@@ -335,6 +377,7 @@ def _client(head: RawHead, lines: Headers, trusted: tuple[Network, ...]) -> tupl
     return str(nearest), head.peer_port if nearest == peer else 0, scheme
 
 
+@lru_cache(maxsize=4_096)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     if "%" in text:
         return None

@@ -77,6 +77,8 @@ class GateMaster(Master):
             context = server_context(settings.certificate_file, settings.key_file)
         self.upstreams = Upstreams(upstreams)
         self.wire = Wire(settings.bounds)
+        for addon in addons:
+            self.wire.refused = getattr(addon, "wire_refused", self.wire.refused)
         _hush()
         super().__init__(
             options.Options(

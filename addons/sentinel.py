@@ -43,6 +43,11 @@ def verdict_of(flow: http.HTTPFlow) -> Verdict | None:
     return found if isinstance(found, Verdict) else None
 
 
+def was_sent(flow: http.HTTPFlow) -> bool:
+    """Tell whether the request of *flow* was given to the app, in whole or in part."""
+    return flow.metadata.get(_GONE) is True
+
+
 def mark_upgrade(flow: http.HTTPFlow) -> None:
     """Let *flow* become a WebSocket, if the app agrees."""
     flow.metadata[_UPGRADE] = True

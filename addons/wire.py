@@ -8,7 +8,7 @@ nothing else in the process.
 
 import re
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, cast
@@ -38,6 +38,11 @@ _MAX_INTERIM = 8
 _MAX_PENDING_BYTES = 262_144
 _MAX_CHUNK_LINE_BYTES = 16_384
 
+ANSWER_TOO_LARGE = "answer too large to be inspected"
+"""The error of a flow whose answer was given up while it was buffered."""
+APP_SILENT = "no answer in time"
+"""The error of a flow whose app took too long to begin its answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class WireBounds:
@@ -61,10 +66,14 @@ class WireBounds:
 
 @dataclass(slots=True)
 class Wire:
-    """Bounds, and the client connections now open under them. *stopping*: answer, then close."""
+    """Bounds, and the client connections now open under them. *stopping*: answer, then close.
+
+    *refused* is told status, address and port of each client refused here, where no hook sees it.
+    """
 
     bounds: WireBounds
     stopping: bool = False
+    refused: Callable[[int, str, int], None] | None = None
     servers: "weakref.WeakSet[StrictHttp1Server]" = field(default_factory=weakref.WeakSet)
 
 
@@ -169,13 +178,21 @@ class StrictHttp1Server(Http1Server):
         if not in_head:
             yield ReceiveHttp(
                 http_events.RequestProtocolError(
-                    self.stream_id, "timeout", http_events.ErrorCode.CLIENT_DISCONNECTED
+                    self.stream_id,
+                    APP_SILENT if status == HTTPStatus.GATEWAY_TIMEOUT else "timeout",
+                    http_events.ErrorCode.CLIENT_DISCONNECTED,
                 )
             )
 
     def _answer(self, status: int) -> Commands:
         self._refused = True
+        self._tell(status)
         yield commands.SendData(self.conn, calm_answer(status))
+
+    def _tell(self, status: int) -> None:
+        # Faults of the app are told by the error hook, which knows whose request it was.
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR and self.wire.refused is not None and self.conn.peername:
+            self.wire.refused(status, *self.conn.peername[:2])
 
     def send(self, event: http_events.HttpEvent) -> Commands:
         if isinstance(event, http_events.ResponseData) and not event.data:
@@ -191,7 +208,9 @@ class StrictHttp1Server(Http1Server):
                 command, commands.SendData
             ):
                 self._refused = True
-                yield commands.SendData(self.conn, calm_answer(event.code.http_status_code() or 502))
+                status = event.code.http_status_code() or 502
+                self._tell(status)
+                yield commands.SendData(self.conn, calm_answer(status))
             else:
                 yield command
         if (
@@ -326,7 +345,7 @@ class StrictHttpStream(http_layers.HttpStream):
             return (yield from super().check_body_size(request))
         if len(self.response_body_buf) <= self.wire.bounds.max_response_bytes:
             return False
-        fault = "answer too large to be inspected"
+        fault = ANSWER_TOO_LARGE
         self.flow.error = mitm_flow.Error(fault)
         yield http_hooks.HttpErrorHook(self.flow)
         code = http_events.ErrorCode.RESPONSE_TOO_LARGE

@@ -16,7 +16,9 @@ from gateway.clock import Clock, SystemClock
 from gateway.configuration import Loaded, Settings, fingerprint, load, load_keys
 from gateway.engine.services import Services
 from gateway.policy.policy import Policy
+from gateway.sessions import ticket
 from gateway.sessions.assertion import AssertionMaker
+from gateway.sessions.cookies import CookieReader
 from gateway.sessions.store import SessionStore
 from gateway.sessions.token import TokenReader
 from gateway.valkey.client import Store
@@ -92,6 +94,7 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
                 accounts=AccountStore(store),
                 sessions=SessionStore(store),
                 tokens=TokenReader(keys.session),
+                cookies=CookieReader(keys.binding, ticket.COOKIE),
                 asserter=AssertionMaker(keys.assertion, policy.issuer),
                 audit=audit,
             )

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, TextIO, cast
 
 import structlog
@@ -45,6 +46,12 @@ HOOK_FAULTS = _counter("hook_faults_total", "Faults of the gateway's own, answer
 CONFIG_RELOADS = _counter("config_reload_total", "Reloads of the configuration, by result.", "result")
 CONFIG_INFO = Gauge("ecluse_config_info", "1 for the policy in force.", ("policy_id",), registry=REGISTRY)
 ProcessCollector(registry=REGISTRY)
+
+
+@lru_cache(maxsize=4_096)
+def of[Metric: (Counter, Histogram)](metric: Metric, *labels: str) -> Metric:
+    """Return the child of *metric* for *labels*; looking it up anew costs more than counting."""
+    return metric.labels(*labels)
 
 
 def show_policy(policy_id: str) -> None:

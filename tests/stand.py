@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 import pyotp
+from mitmproxy import ctx
 from ruamel.yaml import YAML
 from selectolax.lexbor import LexborHTMLParser
 
@@ -539,11 +540,25 @@ def write_config(folder: Path, upstream_port: int, changes: Change | None = None
 
 
 @asynccontextmanager
+async def _door_given_back() -> AsyncIterator[None]:
+    """Put mitmproxy's global master back, so that a stand serves again after another one came and went."""
+    before = {name: getattr(ctx, name) for name in ("master", "options") if hasattr(ctx, name)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(ctx, name, value)
+
+
+@asynccontextmanager
 async def stand(
     folder: Path, handler: Handler | None = None, changes: Change | None = None
 ) -> AsyncIterator[Stand]:
-    """Run app and gateway; *changes* edits the configuration before it is written."""
-    async with App(handler or MiniApp()) as app:
+    """Run app and gateway; *changes* edits the configuration before it is written.
+
+    One process has one door: while a stand runs, one that was there before answers nothing from its app.
+    """
+    async with _door_given_back(), App(handler or MiniApp()) as app:
         loaded = load(write_config(folder, app.port, changes))
         async with open_services(loaded) as services:
             upstreams = [each.upstream for each in loaded.policy.apps.values()]

@@ -142,8 +142,9 @@ do
         end
         local failures, lock_at = tonumber(known[4]) or 0, tonumber(args[5])
         if failures >= lock_at then
+            -- Tries that broke off before their outcome was told: this is the first to meet the end of the budget.
             lock(key, 'failures')
-            return {'refused', 'locked', '0'}
+            return {'refused', 'locked', '0', '1'}
         end
         local next_try = tonumber(known[5]) or 0
         if next_try > now then

@@ -51,10 +51,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRefused:
-    """No code is looked at. *retry_after_s* is 0 when waiting does not help."""
+    """No code is looked at. *retry_after_s* is 0 when waiting does not help.
+
+    *locked_now*: this try found the budget used up, and locked the account.
+    """
 
     why: AttemptFault
     retry_after_s: int = 0
+    locked_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ class AccountStore:
             [budget.free, budget.first_delay_s, budget.longest_delay_s, budget.lock_at, dormant_s],
         )
         if reply[0] != b"ok":
-            return AttemptRefused(AttemptFault(_text(reply[1])), int(reply[2]))
+            return AttemptRefused(AttemptFault(_text(reply[1])), int(reply[2]), len(reply) > 3)
         _, secret, last_step, recovery, epoch, failures = reply
         return Attempt(_text(secret), int(last_step), _recovery(recovery), int(epoch), int(failures))
 

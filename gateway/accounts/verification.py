@@ -115,7 +115,8 @@ async def verify_recovery(
 
 
 def _refused(attempt: AttemptRefused) -> Refused:
-    return Refused(_WHY.get(attempt.why, Refusal.NOT_ENROLLED), attempt.retry_after_s)
+    why = _WHY.get(attempt.why, Refusal.NOT_ENROLLED)
+    return Refused(why, attempt.retry_after_s, attempt.locked_now)
 
 
 async def _failed(

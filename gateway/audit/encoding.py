@@ -3,6 +3,7 @@
 import unicodedata
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -64,6 +65,21 @@ class Entry(msgspec.Struct, omit_defaults=True):
 
 
 _FIELDS = Entry.__struct_fields__
+_TEXTS = attrgetter(
+    *("account", "account_class", "app", "client", "control", "establishment", "kind", "method", "operator"),
+    *(
+        "policy_id",
+        "realm",
+        "reason",
+        "reference",
+        "request_id",
+        "route",
+        "route_kind",
+        "rule",
+        "sensitivity",
+    ),
+    "session",
+)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
@@ -126,13 +142,8 @@ def encode(event: AuditEvent, *, seq: int, salt: bytes) -> bytes:
     )
     line = _dump(entry)
     # The short way holds for nearly every event: plain printable ASCII, nothing that JSON escaped, and
-    # too short, its pseudonyms apart, to hold a text of more than 512 characters.
-    if not (
-        0 < len(line) - (_TAIL + 4) * len(patients) <= MAX_FIELD_CHARS + _LEAST_FRAME_BYTES
-        and line.isascii()
-        and b"\\" not in line
-        and b"\x7f" not in line
-    ):
+    # no text of more than 512 characters.
+    if not (line and line.isascii() and b"\\" not in line and b"\x7f" not in line and _is_short(entry, line)):
         line = _dump(Entry(*(_clean(getattr(entry, name)) for name in _FIELDS)))
     if not line:
         raise ValueError("audit event holds a value of a type that has no canonical form")
@@ -173,6 +184,16 @@ def visible(text: str, limit: int = MAX_FIELD_CHARS) -> str:
             out.append(char)
     made = "".join(out)
     return made if len(made) <= limit else made[: limit - 1] + "…"
+
+
+def _is_short(entry: Entry, line: bytes) -> bool:
+    if len(line) - (_TAIL + 4) * len(entry.patients) <= MAX_FIELD_CHARS + _LEAST_FRAME_BYTES:
+        return True
+    if entry.detail is not None and any(len(text) > MAX_FIELD_CHARS for text in entry.detail.values()):
+        return False
+    return all(
+        len(text) <= MAX_FIELD_CHARS for text in (*_TEXTS(entry), *entry.categories) if text is not None
+    )
 
 
 def _clean(value: Any) -> Any:

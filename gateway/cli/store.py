@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from gateway.assembly import local_user, open_store
+from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.operator import operator_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
@@ -130,7 +131,7 @@ async def _adopt(loaded: Loaded, keys: Keys, reason: str, *, replace: bool) -> t
                 "The store belongs to other gateways. Check store.url; --replace takes it over, and they will stop.",
                 EXIT_REFUSED,
             )
-        with operator_log(settings.audit_dir, loaded.policy.issuer, keys.checkpoint) as log:
+        with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint) as log:
             log.record(
                 AuditEvent(
                     kind=EventKind.STORE_ADOPTED,

@@ -214,7 +214,7 @@ class ClassSpec(Spec):
     exports_24h: LimitSpec | None = None
     """Exports per 24 hours."""
     probes_1h: LimitSpec | None = None
-    """Answers 403, 404 and 410 on record routes per hour."""
+    """Answers 400, 401, 403, 404, 405 and 410, and answers to HEAD, on routes that name patients, per hour."""
     sightings_1h: LimitSpec | None = None
     """NIRs, phone numbers and e-mail addresses seen on routes nobody mapped, per hour."""
 

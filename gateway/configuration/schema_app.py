@@ -144,7 +144,7 @@ class LoginSpec(Spec):
     bearer: JsonPath | None = None
     """JSONPath of a token in the answer that comes back as `Authorization: Bearer`; bound like a cookie."""
     landing: LocalPath | None = None
-    """Path to go to after the code when the app's answer was no redirect; else the login's own."""
+    """Path to go to after the code when the app's answer was no redirect, else the login's own; the app's home."""
 
 
 class PatientsFrom(Spec):

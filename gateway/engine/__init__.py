@@ -21,7 +21,7 @@ from gateway.pages.problem import problem, wants_html
 from gateway.policy.policy import Policy
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Reason
-from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.identity import Stage
 from gateway.vocabulary.messages import Reply, RequestFacts, ResponseFacts
 
@@ -106,7 +106,7 @@ class Engine:
             decision = exchange.decision
             name = type(decision).__name__.lower()
             reason = decision.reason.value if decision is not None else ""
-            telemetry.REQUESTS.labels(exchange.app.name, kind, name, reason).inc()
+            telemetry.of(telemetry.REQUESTS, exchange.app.name, kind, name, reason).inc()
         return action
 
     async def _own_page(self, exchange: Exchange) -> Reply:
@@ -136,17 +136,29 @@ class Engine:
             # The announced attempt stays open in the store until it expires: its cookies open nothing.
             telemetry.log().warning("login_attempt_left_open", app=exchange.app.name)
 
-    def upstream_down(self, exchange: Exchange) -> Answer:
-        """Return the page for an app that does not answer."""
-        records.soon(
-            exchange,
-            self.services,
-            EventKind.WITHHELD,
-            reason=Reason.UPSTREAM_DOWN,
-            status=502,
-            reference=exchange.facts.request_id[:8],
+    def refused_on_the_wire(self, status: int, client: str, client_port: int) -> None:
+        """Record that bytes were refused which no exchange could be made of."""
+        policy, request_id = self.services.policy, self.services.entropy.hex(16)
+        self.services.audit.append_soon(
+            tell(
+                EventKind.REFUSED,
+                Context(request_id, policy.policy_id, client=client, client_port=client_port),
+                self.services.clock.now_ms(),
+                reason=Reason.MALFORMED_REQUEST.value,
+                status=status,
+                detail=(("fault", "wire"),),
+            )
         )
-        return Answer(refusal(exchange, Reason.UPSTREAM_DOWN, 502, retry_after_s=10))
+        telemetry.REQUESTS.labels("", "", "refuse", Reason.MALFORMED_REQUEST.value).inc()
+
+    def app_failed(self, exchange: Exchange, reason: Reason) -> None:
+        """Record that the app did not answer, broke off, or answered more than can be read."""
+        if reason is not Reason.UNINSPECTABLE:
+            telemetry.UPSTREAM_FAILURES.labels(exchange.app.name).inc()
+        kind = EventKind.STREAM_CUT if exchange.released else EventKind.WITHHELD
+        status = 502 if kind is EventKind.WITHHELD else None
+        reference = exchange.facts.request_id[:8]
+        records.soon(exchange, self.services, kind, reason=reason, status=status, reference=reference)
 
     def refuse(self, exchange: Exchange, reason: Reason, status: int) -> Answer:
         """Record and word a refusal that only the door can see."""
@@ -164,6 +176,17 @@ class Engine:
         """Record a fault of ours; return its page when the exchange is known."""
         telemetry.HOOK_FAULTS.inc()
         if exchange is None:
+            now_ms, policy_id = self.services.clock.now_ms(), self.services.policy.policy_id
+            self.services.audit.append_soon(
+                AuditEvent(
+                    EventKind.FAIL_CLOSED,
+                    now_ms,
+                    reason=Reason.FAULT.value,
+                    status=503,
+                    policy_id=policy_id,
+                    detail=(("where", where),),
+                )
+            )
             return None
         records.soon(
             exchange,

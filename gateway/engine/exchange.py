@@ -61,9 +61,9 @@ class BodyPlan(StrEnum):
 class Credentials:
     """The app credentials of a request. *hashes* runs beside *pairs*; bearer and Basic stand in *authorization*."""
 
-    neutral: list[tuple[str, str]] = field(default_factory=list)
-    pairs: list[tuple[str, str]] = field(default_factory=list)
-    hashes: list[str] = field(default_factory=list)
+    neutral: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    hashes: tuple[str, ...] = ()
     authorization: str | None = None
     bearer_hash: str | None = None
     basic: BasicState = BasicState.NONE
@@ -97,6 +97,8 @@ class Exchange:
     attempt_open: bool = False
     """A login attempt was announced at the door and its end is still owed."""
     metered_bytes: int = 0
+    released: bool = False
+    """The answer's head has left: it is streamed."""
     cut: bool = False
     settled: bool = False
 
@@ -123,6 +125,11 @@ class Exchange:
     def revealing(self) -> bool:
         """Tell whether the door is one whose answers name patients."""
         return self.match is not None and self.match.kind in REVEALING
+
+    @property
+    def held_whole(self) -> bool:
+        """Tell whether the answer is held back whole whatever it is: it names patients, or is a login's."""
+        return self.revealing or self.login is not None
 
     def context(self) -> Context:
         """Return what the audit events of this exchange share."""

@@ -5,8 +5,9 @@ from gateway.accounts import enrolment, invitation, names, recovery, totp, verif
 from gateway.accounts.store import AttemptFault, InvitationProven
 from gateway.accounts.verification import Refusal, Refused, Verified
 from gateway.engine import records
+from gateway.engine.browsers import browser_label
 from gateway.engine.login_answers import hand_over, note_opened, park, relative, session_cookie, unpark
-from gateway.engine.replies import redirect, refusal, with_headers
+from gateway.engine.replies import home_path, redirect, refusal, with_headers
 from gateway.engine.visitor import Visitor
 from gateway.pages import views
 from gateway.policy import params
@@ -25,7 +26,7 @@ def _away(visitor: Visitor) -> Reply:
     """Send somebody who owes nothing here to where they can go on."""
     exchange = visitor.exchange
     if visitor.stage is Stage.FULL:
-        return redirect("/")
+        return redirect(home_path(exchange.app))
     if exchange.app.flow is Flow.BEFORE_LOGIN:
         return redirect(f"{exchange.policy.prefix}start")
     return redirect((exchange.app.login_page or "/").replace("{path}", ""))
@@ -71,11 +72,17 @@ async def take_code(visitor: Visitor) -> Reply:
     return await _open(visitor, account, EventKind.CODE_ACCEPTED)
 
 
-def _tell_refused(visitor: Visitor, account: AccountRef, found: Refused) -> views.FormError:
+def _tell_refused(
+    visitor: Visitor, account: AccountRef, found: Refused, *, named: bool = True
+) -> views.FormError:
     telemetry.CODES.labels(account.realm, "refused").inc()
-    detail = (("why", found.why.value),)
+    detail = [("why", found.why.value)] + ([] if named else [("account_id", account.id)])
     records.soon(
-        visitor.exchange, visitor.services, EventKind.CODE_REFUSED, account=account.name, detail=detail
+        visitor.exchange,
+        visitor.services,
+        EventKind.CODE_REFUSED,
+        account=account.name if named else None,
+        detail=tuple(detail),
     )
     if found.locked_now:
         records.soon(
@@ -150,7 +157,7 @@ async def _open(
     gone = ("set-cookie", ticket.clear_door_cookie())
     if recovery_left is None and not codes:
         return hand_over(exchange, kept, cookie, gone)
-    await park(services, account.id, promoted.session_id, kept or Parked(303, "/", (), None))
+    await park(services, account.id, promoted.session_id, kept or Parked(303, home_path(exchange.app), (), None))
     path = f"{exchange.policy.prefix}continue"
     if codes:
         reply = views.recovery_codes(visitor.look, codes=codes, next_path=path)
@@ -197,7 +204,7 @@ async def take_invitation(visitor: Visitor) -> Reply:
     typed = invitation.code_hash(services.keys.names, claims.account_id, form.get("invitation", ""))
     found = await services.accounts.try_invitation(claims.account_id, typed, visitor.exchange.realm.budget)
     if not isinstance(found, InvitationProven):
-        detail = (("why", found.why.value),)
+        detail = (("why", found.why.value), ("account_id", claims.account_id))
         records.soon(visitor.exchange, services, EventKind.INVITATION_REFUSED, account=name, detail=detail)
         waits = found.why in {AttemptFault.DELAYED, AttemptFault.EVERYBODY_DELAYED}
         return views.invitation(
@@ -313,7 +320,8 @@ async def take_start(visitor: Visitor) -> Reply:
     typed = form.get("code", "")
     found = await _check_either(visitor, ref, typed)
     if isinstance(found, Refused):
-        error = _tell_refused(visitor, ref, found)
+        known = await records.known_name(services, ref)
+        error = _tell_refused(visitor, ref, found, named=known is not None)
         return _start_again(visitor, by, wanted, error, found.retry_after_s or None, _status(found))
     kind = EventKind.CODE_ACCEPTED if found.step is not None else EventKind.RECOVERY_USED
     if not await records.keep(exchange, services, kind, account=ref.name):
@@ -345,10 +353,9 @@ async def _start_invited(visitor: Visitor, ref: AccountRef, wanted: str, typed: 
     hashed = invitation.code_hash(services.keys.names, ref.id, typed)
     found = await services.accounts.try_invitation(ref.id, hashed, visitor.exchange.realm.budget)
     if not isinstance(found, InvitationProven):
-        detail = (("why", found.why.value),)
-        records.soon(
-            visitor.exchange, services, EventKind.INVITATION_REFUSED, account=ref.name, detail=detail
-        )
+        known = await records.known_name(services, ref)
+        detail = (("why", found.why.value), ("account_id", ref.id))
+        records.soon(visitor.exchange, services, EventKind.INVITATION_REFUSED, account=known, detail=detail)
         waits = found.why in {AttemptFault.DELAYED, AttemptFault.EVERYBODY_DELAYED}
         error = views.FormError.TOO_MANY if waits else views.FormError.WRONG
         retry = found.retry_after_s if waits else None
@@ -382,7 +389,7 @@ async def _started(
         stage,
         exchange.realm.sessions,
         address=exchange.facts.client_address,
-        agent=exchange.facts.header("user-agent") or "",
+        agent=browser_label(exchange.facts.header("user-agent")),
         invitation=invitation_id or "",
     )
     session_id = opened.session_id

@@ -5,27 +5,24 @@ from ipaddress import ip_address
 from gateway import logins
 from gateway.accounts.names import NameRefused, account_ref
 from gateway.engine.exchange import Credentials, Exchange
+from gateway.engine.services import Services
 from gateway.policy.policy import Basic, Service
 from gateway.policy.request import BasicState
 from gateway.sessions import binding, ticket
-from gateway.sessions.token import TokenReader, TokenRefused
+from gateway.sessions.cookies import SortedCookies
+from gateway.sessions.token import TokenRefused
 from gateway.vocabulary.identity import SessionClaims
 from gateway.vocabulary.keys import Keys
 from gateway.vocabulary.limits import LimitSet
 
 
-def read_credentials(exchange: Exchange, keys: Keys) -> Credentials:
+def read_credentials(exchange: Exchange, services: Services) -> Credentials:
     """Sort the request's cookies and Authorization into neutral ones and credentials of the app."""
-    app, facts = exchange.app, exchange.facts
-    found = Credentials()
-    cookies = binding.parse_cookies(facts.header_values("cookie"))
-    if cookies:
-        neutral, pairs = binding.sort_cookies(cookies, app.neutral_cookies)
-        found.neutral, found.pairs = list(neutral), list(pairs)
-        found.hashes = [binding.credential_hash(keys.binding, app.name, name, value) for name, value in pairs]
-    found.authorization = facts.header("authorization")
+    cookies = cookies_of(exchange, services)
+    found = Credentials(cookies.neutral, cookies.credentials, cookies.hashes)
+    found.authorization = exchange.facts.header("authorization")
     if found.authorization is not None:
-        _read_authorization(exchange, keys, found, found.authorization)
+        _read_authorization(exchange, services.keys, found, found.authorization)
     return found
 
 
@@ -52,11 +49,20 @@ def _read_authorization(exchange: Exchange, keys: Keys, found: Credentials, valu
         found.basic = BasicState.SERVICE if inside else BasicState.SERVICE_ELSEWHERE
         exchange.account = ref if inside else None
         exchange.account_class = service.account_class
-    elif exchange.app.basic is Basic.LOGIN:
+    elif exchange.app.basic is not Basic.LOGIN:
+        found.basic = BasicState.REFUSED
+    elif exchange.typed is not None and exchange.typed.id != ref.id:
+        # A form for one name and Basic for another: the app may believe either.
+        found.basic = BasicState.DISAGREES
+    else:
         exchange.typed = ref
         found.basic = BasicState.UNCLAIMED
-    else:
-        found.basic = BasicState.REFUSED
+
+
+def cookies_of(exchange: Exchange, services: Services) -> SortedCookies:
+    """Return the request's cookies, sorted for its app."""
+    app = exchange.app
+    return services.cookies.read(app.name, app.neutral_cookies, exchange.facts.header_values("cookie"))
 
 
 def _service(exchange: Exchange, name: str) -> Service | None:
@@ -66,26 +72,24 @@ def _service(exchange: Exchange, name: str) -> Service | None:
     return None
 
 
-def read_claims(exchange: Exchange, reader: TokenReader, now_s: int) -> SessionClaims | None:
+def read_claims(exchange: Exchange, services: Services, now_s: int) -> SessionClaims | None:
     """Return what the gateway cookie claims; None without one, with several, or with one that is not ours."""
-    cookies = binding.parse_cookies(exchange.facts.header_values("cookie"))
-    text = binding.own_cookie(cookies, binding.SESSION_COOKIE)
+    text = cookies_of(exchange, services).session
     if text is None:
         return None
     try:
-        return reader.read(text, exchange.app.name, now_s)
+        return services.tokens.read(text, exchange.app.name, now_s)
     except TokenRefused:
         return None
 
 
-def read_ticket(exchange: Exchange, keys: Keys, now_s: int) -> tuple[str, ...]:
+def read_ticket(exchange: Exchange, services: Services, now_s: int) -> tuple[str, ...]:
     """Return the hashes of the app cookies that this stranger was given through us."""
-    cookies = binding.parse_cookies(exchange.facts.header_values("cookie"))
-    text = binding.own_cookie(cookies, ticket.COOKIE)
+    text = cookies_of(exchange, services).ticket
     if text is None:
         return ()
     try:
-        return ticket.read(keys.session, text, exchange.app.name, now_s)
+        return ticket.read(services.keys.session, text, exchange.app.name, now_s)
     except TokenRefused:
         return ()
 

@@ -64,7 +64,9 @@ def for_session(exchange: Exchange, known: Sequence[bool], services: Services) -
     if exchange.account is not None:
         session = exchange.session_id or exchange.account.id
         now_s = services.clock.now_ms() // 1000
-        methods = PASSWORD_ONLY if found.basic is BasicState.SERVICE else TWO_FACTORS
+        # Services, and people whom nobody invited yet during a roll-out, gave no code.
+        enrolled = exchange.entered is not None and exchange.entered.enrolled
+        methods = TWO_FACTORS if enrolled and found.basic is not BasicState.SERVICE else PASSWORD_ONLY
         assertion = services.asserter.make(session, exchange.app.name, exchange.account.name, now_s, methods)
         kept.append(("x-ecluse-assertion", assertion))
     return tuple(kept)
@@ -105,12 +107,20 @@ def back(
     return tuple(kept)
 
 
+def is_own_cookie(value: str) -> bool:
+    """Tell whether a Set-Cookie line would set a cookie of the gateway's own name, however it is spelt.
+
+    Browsers send a nameless cookie back as its bare value, so ``=name=...`` counts as well.
+    """
+    return value.lstrip("= \t").lower().startswith(binding.OWN_PREFIX)
+
+
 def _cookie_may_leave(exchange: Exchange, value: str, *, drop_cookies: bool) -> bool:
-    name = value.partition("=")[0].strip()
-    if name.lower().startswith("__host-ecluse"):
+    if is_own_cookie(value):
         return False
     if not drop_cookies:
         return True
+    name = value.partition("=")[0].strip()
     return any(fnmatchcase(name, pattern) for pattern in exchange.app.neutral_cookies)
 
 

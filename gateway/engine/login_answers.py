@@ -3,14 +3,15 @@
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from gateway import logins
+from gateway import logins, telemetry
 from gateway.accounts.account import Account
 from gateway.accounts.names import NameRefused, account_ref
 from gateway.accounts.store import ChangeRefused
 from gateway.audit.describe import session_label
 from gateway.engine import headers, records
+from gateway.engine.browsers import browser_label
 from gateway.engine.exchange import Answer, Exchange, Pass, ResponseAction
-from gateway.engine.replies import look, own_origin, redirect, refusal, wants_html, with_headers
+from gateway.engine.replies import home_path, look, own_origin, redirect, refusal, wants_html, with_headers
 from gateway.engine.services import Services
 from gateway.pages import views
 from gateway.pages.problem import problem
@@ -23,6 +24,7 @@ from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.identity import AccountRef, SessionClaims, Stage, Standing
 from gateway.vocabulary.messages import Reply, ResponseFacts
+from gateway.vocabulary.records import RouteKind
 
 _MAX_LOCATION = 4_096
 
@@ -33,10 +35,19 @@ async def decide(exchange: Exchange, services: Services, response: ResponseFacts
     if rule is None:
         raise ValueError("no login was attempted")
     succeeded = logins.outcome(rule, exchange.facts, response) is logins.Outcome.SUCCESS
+    telemetry.LOGINS.labels(exchange.app.name, "success" if succeeded else "failure").inc()
     try:
         await _close_door(exchange, services, succeeded=succeeded)
         if not succeeded:
-            records.soon(exchange, services, EventKind.LOGIN_FAILED, rule=rule.name, status=response.status)
+            known = await records.known_name(services, exchange.typed)
+            records.soon(
+                exchange,
+                services,
+                EventKind.LOGIN_FAILED,
+                rule=rule.name,
+                status=response.status,
+                account=known,
+            )
             return None
         return await _succeeded(exchange, services, response)
     except SessionRefused as refused:
@@ -57,7 +68,14 @@ async def _close_door(exchange: Exchange, services: Services, *, succeeded: bool
 
 
 async def abandon(exchange: Exchange, services: Services) -> None:
-    """Settle an attempt whose answer was never seen: it may have succeeded, so its cookies stay sealed."""
+    """Settle an exchange whose answer was never seen.
+
+    A login may have succeeded, for a name that only its answer tells, so its cookies stay sealed and
+    the session is closed; so is one that the app was asked to end.
+    """
+    nameless = exchange.login is not None and exchange.typed is None
+    if nameless or (exchange.match is not None and exchange.match.kind is RouteKind.LOGOUT):
+        await leave_session(exchange, services)
     if exchange.attempt_open:
         await _close_door(exchange, services, succeeded=True)
 
@@ -67,6 +85,7 @@ async def _succeeded(
 ) -> ResponseAction | None:
     ref = _who(exchange, services, response)
     if ref is None:
+        await leave_session(exchange, services)
         records.soon(exchange, services, EventKind.REFUSED, reason=Reason.NAME_REFUSED, status=403)
         return Answer(refusal(exchange, Reason.NAME_REFUSED, 403))
     rule = exchange.login.name if exchange.login is not None else None
@@ -100,8 +119,7 @@ async def _before_code(
         reason = Reason.ACCOUNT_LOCKED if account.standing is Standing.LOCKED else Reason.ACCOUNT_RETIRED
         records.soon(exchange, services, EventKind.REFUSED, reason=reason, status=403, account=ref.name)
         return Answer(refusal(exchange, reason, 403))
-    if exchange.full:
-        await close_session(exchange, services, EventKind.SESSION_CLOSED)
+    await leave_session(exchange, services)
     enrolled = is_enrolled(exchange, services, account)
     if account is None or account.standing is Standing.ABSENT:
         graced = await _grace(exchange, services, response, ref)
@@ -117,7 +135,7 @@ async def _before_code(
         exchange.realm.sessions,
         jar=_jar(exchange, services, response),
         address=exchange.facts.client_address,
-        agent=exchange.facts.header("user-agent") or "",
+        agent=browser_label(exchange.facts.header("user-agent")),
     )
     await park(services, ref.id, opened.session_id, parked(exchange, response))
     return _ask(exchange, services, ref, opened.session_id, "code" if enrolled else "invitation", response)
@@ -141,7 +159,7 @@ async def _grace(
         realm.sessions,
         jar=_jar(exchange, services, response),
         address=exchange.facts.client_address,
-        agent=exchange.facts.header("user-agent") or "",
+        agent=browser_label(exchange.facts.header("user-agent")),
     )
     if not await note_opened(exchange, services, ref, opened.session_id, opened.closed):
         return Answer(refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5))
@@ -159,6 +177,7 @@ async def _after_code(
 ) -> ResponseAction | None:
     """before-login: the code was right first; now the app agrees on the name, or it does not."""
     if exchange.account is None or exchange.session_id is None or exchange.account.id != ref.id:
+        await leave_session(exchange, services)
         records.soon(exchange, services, EventKind.REFUSED, reason=Reason.NAMES_DISAGREE, account=ref.name)
         return Answer(refusal(exchange, Reason.NAMES_DISAGREE, 403))
     jar = _jar(exchange, services, response)
@@ -208,9 +227,7 @@ def parked(exchange: Exchange, response: ResponseFacts) -> Parked:
     like any other.
     """
     cookies = tuple(
-        value
-        for value in response.header_values("set-cookie")
-        if not value.lower().startswith("__host-ecluse")
+        value for value in response.header_values("set-cookie") if not headers.is_own_cookie(value)
     )
     location = response.header("location")
     if 300 <= response.status < 400 and location is not None and len(location) <= _MAX_LOCATION:
@@ -268,6 +285,13 @@ async def close_session(exchange: Exchange, services: Services, kind: EventKind)
     await services.sessions.close(exchange.account.id, exchange.session_id)
 
 
+async def leave_session(exchange: Exchange, services: Services) -> None:
+    """Close the full session that *exchange* came with; it goes on without one."""
+    if exchange.stage is Stage.FULL and exchange.session_id is not None:
+        await close_session(exchange, services, EventKind.SESSION_CLOSED)
+        exchange.claims = None
+
+
 async def park(services: Services, account_id: str, session_id: str, kept: Parked) -> None:
     """Keep the app's answer sealed until the code was right."""
     sealed = parking.seal(services.keys.sealing, kept, account_id, session_id)
@@ -286,7 +310,8 @@ def relative(location: str) -> str:
     unsafe = (
         parts.scheme or parts.netloc or not location.startswith("/") or location.startswith(("//", "/\\"))
     )
-    if unsafe or any(ord(char) < 0x21 or char == "\\" for char in location) or len(location) > _MAX_LOCATION:
+    strange = any(not "!" <= char <= "~" or char == "\\" for char in location)
+    if unsafe or strange or len(location) > _MAX_LOCATION:
         return "/"
     return location
 
@@ -298,7 +323,7 @@ def hand_over(exchange: Exchange, kept: Parked | None, *extra: tuple[str, str]) 
     there, since ``form-action`` covers redirects too.
     """
     if kept is None:
-        return redirect("/", *extra)
+        return redirect(home_path(exchange.app), *extra)
     location = kept.location or "/"
     cookies = tuple(("set-cookie", value) for value in kept.set_cookies)
     parts = urlsplit(location)

@@ -85,7 +85,7 @@ def _fixed(exchange: Exchange, services: Services, name: str) -> Reply | None:
 async def _visitor(exchange: Exchange, services: Services, page: str) -> Visitor:
     """Find out whose page this is; a cookie that is not ours, or a dead session, is nobody's."""
     now_s = services.clock.now_ms() // 1000
-    claims = exchange.claims = read_claims(exchange, services.tokens, now_s)
+    claims = exchange.claims = read_claims(exchange, services, now_s)
     form: dict[str, str] | None = {}
     if exchange.facts.method == "POST":
         form = _form(exchange)

@@ -1,5 +1,6 @@
 """What of an exchange goes into the audit log, and when it must be there before anything leaves."""
 
+import asyncio
 from collections.abc import Iterable
 
 from gateway import telemetry
@@ -9,6 +10,7 @@ from gateway.engine.exchange import Exchange
 from gateway.engine.services import Services
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.vocabulary.identity import AccountRef
 from gateway.vocabulary.limits import Control
 
 
@@ -50,11 +52,15 @@ async def keep(
 
 async def keep_event(services: Services, event: AuditEvent) -> bool:
     """Wait until *event* is durable; False when the log cannot take it."""
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
     try:
         await services.audit.append(event)
     except AuditUnavailable:
         telemetry.AUDIT_FAILURES.inc()
         return False
+    finally:
+        telemetry.AUDIT_SECONDS.observe(loop.time() - began_s)
     return True
 
 
@@ -74,7 +80,8 @@ def _event(
     if account is not None:
         context = context.who(account)
     elif context.account is None and exchange.typed is not None:
-        context = context.who(exchange.typed.name)
+        # A password typed into the name's field is read as a name: it is told by its keyed hash alone.
+        detail = (*detail, ("account_id", exchange.typed.id))
     return tell(
         kind,
         context,
@@ -96,3 +103,14 @@ def note_controls(
         soon(exchange, services, EventKind.NEAR_LIMIT, control=control)
     for control in would:
         soon(exchange, services, EventKind.WOULD, control=control)
+
+
+async def known_name(services: Services, ref: AccountRef | None) -> str | None:
+    """Return the name of *ref* if an operator knows it; None for what anybody may have typed instead.
+
+    Raises:
+        StoreUnavailable, StoreEmptied: nobody can tell.
+    """
+    if ref is None or await services.accounts.get(ref.id) is None:
+        return None
+    return ref.name

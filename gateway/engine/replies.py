@@ -6,7 +6,7 @@ from gateway.engine.exchange import Exchange
 from gateway.pages import problem as problems
 from gateway.pages import views
 from gateway.pages.language import language
-from gateway.policy.policy import Flow
+from gateway.policy.policy import App, Flow
 from gateway.sessions import forms
 from gateway.vocabulary.decision import Challenge, Prompt, Reason
 from gateway.vocabulary.limits import Control
@@ -60,6 +60,11 @@ def prompt_path(exchange: Exchange, prompt: Prompt) -> str:
     if prompt is Prompt.START and facts.method == "GET":
         return f"{path}?next={quote(target, safe='')}"
     return path
+
+
+def home_path(app: App) -> str:
+    """Return where *app* begins: the landing of its first login rule that has one, else ``/``."""
+    return next((rule.landing for rule in app.logins if rule.landing is not None), "/")
 
 
 def challenge(exchange: Exchange, decision: Challenge) -> Reply:

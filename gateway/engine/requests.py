@@ -1,14 +1,17 @@
 """The first half of the road: gather, decide, apply, for a request."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from gateway import logins
 from gateway.accounts.names import NameRefused, account_ref
-from gateway.engine import gather, headers, records
+from gateway.engine import gather, headers, login_answers, records
 from gateway.engine.exchange import Answer, AwaitBody, Exchange, Onward, RequestAction
 from gateway.engine.replies import challenge, refusal
 from gateway.engine.services import Services
 from gateway.lookups import EnterQuestion, enter
 from gateway.policy import routes
-from gateway.policy.policy import Basic
+from gateway.policy.policy import Basic, Flow, Strangers
 from gateway.policy.request import BasicState, Situation, StoreState, decide_request
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Challenge, Forward, Reason, Refuse, RequestDecision
@@ -17,6 +20,7 @@ from gateway.vocabulary.identity import AccountRef, Stage, Standing
 from gateway.vocabulary.records import REQUEST_PLACES, REVEALING, Place, RouteKind
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"})
+_NO_DOOR = frozenset({RouteKind.PUBLIC, RouteKind.LOGOUT, RouteKind.BLOCKED})
 _BODY_PLACES = REQUEST_PLACES - {Place.PATH, Place.QUERY}
 
 
@@ -30,10 +34,10 @@ async def decide(exchange: Exchange, services: Services, *, body_read: bool) -> 
         exchange.login = None
     if _extraction_wants_body(exchange) and not body_read:
         return AwaitBody()
-    fault = _read_typed_name(exchange, services)
+    fault = _read_typed_name(exchange, services) or _see_through(exchange, services)
     if fault is not None:
         return await _refuse(exchange, services, fault)
-    exchange.credentials = gather.read_credentials(exchange, services.keys)
+    exchange.credentials = gather.read_credentials(exchange, services)
     situation = await _situation(exchange, services)
     decision = decide_request(situation)
     exchange.decision = decision
@@ -78,6 +82,29 @@ def _read_typed_name(exchange: Exchange, services: Services) -> Refuse | None:
     return None
 
 
+def _see_through(exchange: Exchange, services: Services) -> Refuse | None:
+    """Take a login by a method that no rule names for what it is: by a safe one an attempt, else refused."""
+    match = exchange.match
+    at_door = match is not None and match.kind is RouteKind.LOGIN
+    shown = match is not None and match.kind not in _NO_DOOR and exchange.app.strangers is Strangers.SHOW
+    if exchange.login is not None or match is None or match.unknown_method or not (at_door or shown):
+        return None
+    found = logins.disguised(exchange.app.logins, exchange.facts)
+    if found is None:
+        return None
+    rule, typed = found
+    if exchange.facts.method not in _SAFE or not typed:
+        return Refuse(rule.name, Reason.UNKNOWN_METHOD, 405) if at_door else None
+    exchange.login = rule
+    if len(typed) > 1:
+        return Refuse(rule.name, Reason.MALFORMED_REQUEST, 400)
+    with suppress(NameRefused):
+        exchange.typed = account_ref(
+            typed[0], exchange.realm.name, exchange.realm.mapping, services.keys.names
+        )
+    return None
+
+
 async def _situation(exchange: Exchange, services: Services) -> Situation:
     match, app, found = exchange.match, exchange.app, exchange.credentials
     if match is None:
@@ -87,7 +114,7 @@ async def _situation(exchange: Exchange, services: Services) -> Situation:
     public = match.kind in {RouteKind.PUBLIC, RouteKind.BLOCKED} and exchange.login is None
     if not public and not asks_nobody:
         now_s = services.clock.now_ms() // 1000
-        exchange.claims = gather.read_claims(exchange, services.tokens, now_s)
+        exchange.claims = gather.read_claims(exchange, services, now_s)
         if exchange.claims is not None or found.basic is BasicState.SERVICE:
             store = await _enter(exchange, services)
         _settle_names(exchange)
@@ -182,7 +209,39 @@ async def _forward(exchange: Exchange, services: Services, decision: Forward) ->
                 exchange, services, Refuse(decision.rule, Reason.AUDIT_DOWN, 503, retry_after_s=5)
             )
     known = exchange.entered.known if exchange.entered is not None else ()
+    again = exchange.login is not None and exchange.stage is Stage.FULL
+    if again and exchange.app.flow is Flow.AFTER_LOGIN:
+        return await _forward_attempt(exchange, services, decision, known)
     return Onward(headers.for_session(exchange, known, services))
+
+
+async def _forward_attempt(
+    exchange: Exchange, services: Services, decision: Forward, known: Sequence[bool]
+) -> RequestAction:
+    """Let a person with a session log in again.
+
+    The app may give this very session of its own to whoever the new name is, so a session of another
+    name is closed before the attempt goes upstream, and its cookies go along only when nobody else is
+    being let in with them.
+    """
+    hashes = tuple(
+        value for value, is_known in zip(exchange.credentials.hashes, known, strict=False) if is_known
+    )
+    typed = exchange.typed.id if exchange.typed is not None else ""
+    try:
+        if exchange.account is None or typed != exchange.account.id:
+            await login_answers.leave_session(exchange, services)
+        free = await services.sessions.door_begin(hashes, typed)
+        exchange.attempt_open = free and bool(hashes)
+    except StoreEmptied:
+        return await _refuse(
+            exchange, services, Refuse(decision.rule, Reason.STORE_EMPTIED, 503, retry_after_s=30)
+        )
+    except StoreUnavailable:
+        return await _refuse(
+            exchange, services, Refuse(decision.rule, Reason.STORE_DOWN, 503, retry_after_s=5)
+        )
+    return Onward(headers.for_session(exchange, known if free else (), services))
 
 
 async def _forward_stranger(exchange: Exchange, services: Services, decision: Forward) -> RequestAction:
@@ -192,12 +251,13 @@ async def _forward_stranger(exchange: Exchange, services: Services, decision: Fo
     door before the attempt goes upstream, and does not pass while another attempt is under way.
     """
     now_s = services.clock.now_ms() // 1000
-    exchange.ticket = gather.read_ticket(exchange, services.keys, now_s)
+    exchange.ticket = gather.read_ticket(exchange, services, now_s)
     found = exchange.credentials
     kept = tuple(value for value in dict.fromkeys(found.hashes) if value in exchange.ticket)
     try:
         if exchange.login is not None:
-            if not await services.sessions.door_begin(kept):
+            typed = exchange.typed.id if exchange.typed is not None else ""
+            if not await services.sessions.door_begin(kept, typed):
                 kept = ()
             exchange.attempt_open = bool(kept)
         elif kept:

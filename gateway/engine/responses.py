@@ -1,5 +1,7 @@
 """The second half of the road: what an answer reveals is charged and recorded before its first byte leaves."""
 
+from dataclasses import replace
+
 from gateway import disclosure, telemetry
 from gateway.audit.describe import tell
 from gateway.engine import headers, login_answers, records
@@ -14,14 +16,24 @@ from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Forward, Reason, Release, ResponseDecision, Withhold
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.limits import Charge, Exhausted
-from gateway.vocabulary.messages import ResponseFacts
-from gateway.vocabulary.records import RecordsSeen, RouteKind, Sightings, Uninspectable
+from gateway.vocabulary.messages import Reply, ResponseFacts
+from gateway.vocabulary.records import (
+    REQUEST_PLACES,
+    Extraction,
+    RecordsSeen,
+    RouteKind,
+    Sightings,
+    Uninspectable,
+    Unreadable,
+)
 
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/xhtml", "application/csv")
 _TEXTUAL_SUFFIX = ("+json", "+xml")
 _UNSCANNED = ("text/css", "text/javascript")
 _SMALL_BYTES = 65_536
-_REFUSED_BY_APP = frozenset({401, 403, 404, 405, 410})
+_REFUSED_BY_APP = frozenset({400, 401, 403, 404, 405, 410})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_OF_A_BODY = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding"})
 
 
 def is_textual(content_type: str | None) -> bool:
@@ -38,7 +50,7 @@ def body_plan(exchange: Exchange, head: ResponseFacts) -> BodyPlan:
     """Choose, before any of it moves, whether an answer is held back whole or streamed."""
     if isinstance(exchange.decision, Forward) and exchange.decision.reason is Reason.PUBLIC:
         return BodyPlan.STREAM
-    if exchange.revealing or exchange.login is not None:
+    if exchange.held_whole:
         return BodyPlan.BUFFER
     content_type = head.header("content-type") or ""
     route = exchange.match.route if exchange.match is not None else None
@@ -77,9 +89,17 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
     route = match.route if match is not None else None
     if match is None or route is None or route.extraction is None:
         raise ValueError("a revealing door without extraction")
-    if response.status >= 300 or exchange.facts.method in {"HEAD", "OPTIONS"}:
+    if exchange.facts.method in {"HEAD", "OPTIONS"}:
         return await _reveals_nobody(exchange, services, response)
-    seen = disclosure.read(route.extraction, exchange.facts, match.captures, response)
+    if response.status in _REDIRECTS:
+        return await _redirected(exchange, services, response)
+    seen: RecordsSeen | Uninspectable | None
+    if response.status >= 300:
+        seen = _named_in_body(exchange, route.extraction, response)
+        if seen is None:
+            return await _reveals_nobody(exchange, services, response)
+    else:
+        seen = disclosure.read(route.extraction, exchange.facts, match.captures, response)
     if isinstance(seen, Uninspectable):
         return _withhold(
             exchange,
@@ -120,6 +140,36 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
     return _release(exchange, services, response, decision)
 
 
+async def _redirected(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
+    """Let a redirect of a revealing door go without its body, which nobody reads and apps leave records in."""
+    action = await _reveals_nobody(exchange, services, replace(response, body=b""))
+    if not isinstance(action, Pass):
+        return action
+    lines = tuple(line for line in action.headers if line[0] not in _OF_A_BODY)
+    return Answer(Reply(response.status, lines))
+
+
+def _named_in_body(
+    exchange: Exchange, extraction: Extraction, response: ResponseFacts
+) -> RecordsSeen | Uninspectable | None:
+    """Return whom the body of a refusal names all the same; None when it is a refusal indeed."""
+    sources = tuple(source for source in extraction.sources if source.place not in REQUEST_PLACES)
+    if not sources:
+        return None
+    answered = Extraction(
+        sources,
+        extraction.system,
+        normalise=extraction.normalise,
+        strip_prefix=extraction.strip_prefix,
+        max_bytes=extraction.max_bytes,
+        max_ids=extraction.max_ids,
+    )
+    seen = disclosure.read(answered, exchange.facts, {}, response)
+    if isinstance(seen, Uninspectable):
+        return seen if seen.why in {Unreadable.TOO_MANY_IDS, Unreadable.TOO_LARGE} else None
+    return seen if seen.ids else None
+
+
 async def _reveals_nobody(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
     """Count the probe. A refusal of the app names nobody, unless its page does: then it is a sighting."""
     probe = response.status in _REFUSED_BY_APP or exchange.facts.method == "HEAD"
@@ -147,7 +197,7 @@ async def _sighted(
     )
     if isinstance(decision, Withhold):
         return _withhold(exchange, services, decision)
-    if seen.total or probes:
+    if seen.total or exchange.revealing:
         kind = EventKind.SIGHTED if seen.total else EventKind.ACCESS
         event = tell(
             kind,
@@ -159,7 +209,7 @@ async def _sighted(
             rows=0,
             detail=(("nirs", str(seen.nirs)), ("phones", str(seen.phones)), ("emails", str(seen.emails)))
             if seen.total
-            else (("probe", "true"),),
+            else (("probe", "true"),) * probes,
         )
         if not await records.keep_event(services, event):
             return _withhold(exchange, services, _audit_down(rule))

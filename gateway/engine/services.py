@@ -8,6 +8,7 @@ from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock
 from gateway.policy.policy import Policy
 from gateway.sessions.assertion import AssertionMaker
+from gateway.sessions.cookies import CookieReader
 from gateway.sessions.store import SessionStore
 from gateway.sessions.token import TokenReader
 from gateway.valkey.client import Store
@@ -34,6 +35,7 @@ class Services:
     accounts: AccountStore
     sessions: SessionStore
     tokens: TokenReader
+    cookies: CookieReader
     asserter: AssertionMaker
     audit: AuditWriter
     classes: dict[str, str] = field(default_factory=dict)

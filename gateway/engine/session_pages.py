@@ -2,7 +2,7 @@
 
 from gateway.audit.describe import session_label
 from gateway.engine import login_answers, records
-from gateway.engine.replies import prompt_path, redirect, with_headers
+from gateway.engine.replies import home_path, prompt_path, redirect, with_headers
 from gateway.engine.visitor import Visitor
 from gateway.pages import views
 from gateway.policy.policy import Flow
@@ -25,7 +25,7 @@ async def home(visitor: Visitor) -> Reply:
     if visitor.stage is not Stage.FULL:
         return redirect(_entrance(visitor))
     token = forms.form_token(visitor.services.keys.session, visitor.exchange.session_id or "", "logout")
-    return views.home(visitor.look, token=token)
+    return views.home(visitor.look, token=token, app_path=home_path(visitor.exchange.app))
 
 
 async def show_sessions(visitor: Visitor) -> Reply:

@@ -9,6 +9,9 @@ from gateway.pages import views
 from gateway.sessions import forms
 from gateway.vocabulary.identity import AccountRef, Stage
 
+_FORMS_OF = {"logout": ("logout", "code", "recovery", "invitation", "enrol")}
+"""Pages whose form leads to another page: each shows one token, also beside its button to sign out."""
+
 
 @dataclass(slots=True)
 class Visitor:
@@ -54,4 +57,6 @@ class Visitor:
         if session is None:
             return False
         given = self.form.get("token", "")
-        return forms.is_form_token(self.services.keys.session, session, self.page, given)
+        ring = self.services.keys.session
+        shown_on = _FORMS_OF.get(self.page, (self.page,))
+        return any(forms.is_form_token(ring, session, page, given) for page in shown_on)

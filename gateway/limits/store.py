@@ -41,6 +41,7 @@ class Used:
     hard: int
 
 
+@lru_cache(maxsize=10_000)
 def account_keys(account_id: str) -> AccountKeys:
     """Return the keys of *account_id*; they share one hash tag, so one node of a cluster holds them all."""
     base = f"ecluse:{{{account_id}}}"

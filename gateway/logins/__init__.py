@@ -1,7 +1,7 @@
 """Recognising that the unmodified application has let someone in. Pure: facts in, values out."""
 
 from gateway.logins.basic import BasicMalformed, user
-from gateway.logins.form import NameFault, account_name, attempt, needs_body
+from gateway.logins.form import NameFault, account_name, attempt, disguised, needs_body
 from gateway.logins.signs import Outcome, bearer, outcome
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "account_name",
     "attempt",
     "bearer",
+    "disguised",
     "needs_body",
     "outcome",
     "user",

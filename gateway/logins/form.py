@@ -16,6 +16,9 @@ from gateway.vocabulary.records import Unreadable
 
 MAX_BODY_BYTES = 8_000_000
 MAX_NAME = 256
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_BODILESS = frozenset({"GET", "HEAD"})
+"""Strict ingress admits no body with these."""
 _IN_BODY = (AccountPlace.FORM, AccountPlace.JSON)
 _IN_ANSWER = (AccountPlace.RESPONSE_JSON, AccountPlace.RESPONSE_HTML, AccountPlace.RESPONSE_HEADER)
 
@@ -37,7 +40,8 @@ def needs_body(logins: tuple[LoginRule, ...], request: RequestFacts) -> bool:
             continue
         if any(reads_body(test) for test in rule.params):
             return True
-        if any(source.place in _IN_BODY for source in rule.account):
+        looked_into = _IN_BODY if request.method in _BODILESS else (*_IN_BODY, AccountPlace.QUERY)
+        if any(source.place in looked_into for source in rule.account):
             return True
     return False
 
@@ -54,6 +58,27 @@ def attempt(logins: tuple[LoginRule, ...], request: RequestFacts) -> LoginRule |
     return None
 
 
+def disguised(
+    logins: tuple[LoginRule, ...], request: RequestFacts
+) -> tuple[LoginRule, tuple[str, ...]] | None:
+    """Return the rule that *request* may log in by with a method the rule does not name, and the names typed.
+
+    Applications often send every method of a login address to the same code, and read a form's fields
+    from the query too. A safe method counts only when the query holds an account field.
+    """
+    safe = request.method in _SAFE
+    for rule in logins:
+        if rule.path_template is None and not safe:
+            continue
+        if not _path_fits(rule, request) or not _tests_hold(rule.params, request, with_body=False):
+            continue
+        fields = [s.select for s in rule.account if s.place in (AccountPlace.FORM, AccountPlace.QUERY)]
+        names = tuple(name for field in fields for name in query_values(request.query, field))
+        if names or not safe:
+            return rule, tuple(dict.fromkeys(names))
+    return None
+
+
 def account_name(
     rule: LoginRule, request: RequestFacts, response: ResponseFacts | None = None
 ) -> str | NameFault:
@@ -65,19 +90,21 @@ def account_name(
     """
     names: list[str] = []
     typed: set[str] = set()
+    astray = False
     for source in rule.account:
         if source.place in _IN_ANSWER:
             got = _answered(source, response) if response is not None else NameFault.MISSING
         else:
             got = _typed(source, request)
         if got is NameFault.MISSING:
+            astray = astray or _stands_astray(source, request)
             continue
         if isinstance(got, NameFault):
             return got
         names.append(got)
         if source.place not in _IN_ANSWER:
             typed.add(got)
-    if len(typed) > 1:
+    if len(typed) > 1 or (typed and astray):
         return NameFault.AMBIGUOUS
     return names[0] if names else NameFault.MISSING
 
@@ -91,6 +118,10 @@ def _door_fits(rule: LoginRule, request: RequestFacts) -> bool:
     method = "GET" if request.method == "HEAD" and "HEAD" not in rule.methods else request.method
     if rule.methods and method not in rule.methods:
         return False
+    return _path_fits(rule, request)
+
+
+def _path_fits(rule: LoginRule, request: RequestFacts) -> bool:
     if rule.path_template is None:
         return True
     return _template(rule.path_template).loose.match(request.path) is not None
@@ -128,8 +159,14 @@ def _typed(source: AccountSource, request: RequestFacts) -> str | NameFault:
     return _only(values, source.pattern)
 
 
+def _stands_astray(source: AccountSource, request: RequestFacts) -> bool:
+    """Tell whether a form field of this name stands in the query, where many servers read it too."""
+    return source.place is AccountPlace.FORM and any(query_values(request.query, source.select))
+
+
 def _parameter(source: AccountSource, request: RequestFacts) -> str | NameFault:
-    query, form = query_values(request.query, source.select), form_values(request, source.select)
+    query = query_values(request.query, source.select)
+    form = () if request.method in _BODILESS else form_values(request, source.select)
     here, there = (form, query) if source.place is AccountPlace.FORM else (query, form)
     if here and any(there):
         # Many servers merge query and form, each with its own order of precedence.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from gateway.limits.store import account_keys, distinct_members, encode_costs, encode_limits, read_spend
@@ -166,6 +167,7 @@ async def _enter(store: Store, question: EnterQuestion, believed: str, limits: L
     )
 
 
+@lru_cache(maxsize=10_000)
 def _who(account_id: str, session_id: str | None) -> tuple[str, str]:
     base = f"ecluse:{{{account_id}}}"
     return f"{base}:account", f"{base}:session:{session_id or '-'}"

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 
 _SEGMENT = re.compile(r"\{([a-z_][a-z0-9_]*)(?::(int|path|(?:[^{}]|\{[0-9,]+\})+))?\}")
+# The spelling of nearly every path: unreserved characters, no empty and no dot segment.
+_PLAIN = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_~.-]+)*/?")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _KEPT_RAW = _UNRESERVED | frozenset(b"/!$&'()*+,=:@")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
@@ -32,6 +34,8 @@ def canonical_path(raw: str, allowances: frozenset[str] = frozenset()) -> str:
     Raises:
         PathRefused: with the fault.
     """
+    if raw and _PLAIN.fullmatch(raw):
+        return raw
     if not raw.startswith("/"):
         raise PathRefused("not-origin-form")
     try:

@@ -9,6 +9,7 @@ from gateway.vocabulary.logins import ParamPlace
 from gateway.vocabulary.messages import RequestFacts
 from gateway.vocabulary.records import REVEALING, RouteKind
 
+_BODILESS = frozenset({"GET", "HEAD"})
 _BODY_PLACES = frozenset({ParamPlace.FORM, ParamPlace.JSON})
 _PROTECTED = REVEALING | {RouteKind.BLOCKED}
 _SUFFIX = re.compile(r"(?:;[^/]*|\.[A-Za-z0-9]{1,5}|\.|%20|%00)$")
@@ -36,7 +37,9 @@ class RouteMatch:
 
 def needs_body(app: App, request: RequestFacts) -> bool:
     """Tell whether a condition on the body must be read before the door is known."""
-    return request.body is None and any(
+    if request.body is not None or request.method in _BODILESS:
+        return False
+    return any(
         test.place in _BODY_PLACES
         for route in app.routes
         if route.params
@@ -61,12 +64,13 @@ def match(app: App, request: RequestFacts) -> RouteMatch:
             path_known = True
             continue
         if all(params.holds(test, request) for test in route.params):
-            return RouteMatch(route.kind, route, captures)
+            alias = _is_catch_all(route) and _is_alias(app, request)
+            return RouteMatch(route.kind, route, captures, alias=alias)
     if request.method not in app.methods:
         return RouteMatch(RouteKind.BLOCKED, None, unknown_method=True)
     if path_known and not any(_fits_path(r, request.path) is not None and not r.methods for r in app.routes):
         return RouteMatch(RouteKind.BLOCKED, None, unknown_method=True)
-    return RouteMatch(app.otherwise, None, alias=_is_alias(app, request.path))
+    return RouteMatch(app.otherwise, None, alias=_is_alias(app, request))
 
 
 def _fits_path(route: Route, path: str) -> dict[str, str] | None:
@@ -80,15 +84,38 @@ def _fits_method(route: Route, app: App, method: str) -> bool:
     return method in allowed or (method == "HEAD" and "GET" in allowed)
 
 
-def _is_alias(app: App, path: str) -> bool:
-    folded = path
+def _is_catch_all(route: Route) -> bool:
+    # Such a door says as little about a path as the app's ``otherwise`` does.
+    text = route.template.text
+    return route.kind not in _PROTECTED and (text.endswith("*") or ":path}" in text)
+
+
+def _is_alias(app: App, request: RequestFacts) -> bool:
+    # A final slash is no other spelling: routes fit without regard to it, and this one was turned down by its
+    # methods or conditions.
+    folded = request.path.rstrip("/")
     while True:
         shorter = _SUFFIX.sub("", folded.rstrip("/"))
         if shorter == folded:
             break
         folded = shorter
-        if any(
-            route.template.loose.match(folded) is not None for route in app.routes if route.kind in _PROTECTED
-        ):
+        if _stands_at_protected(app, request, folded):
             return True
+    return False
+
+
+def _stands_at_protected(app: App, request: RequestFacts, path: str) -> bool:
+    """Tell whether *request* under *path* would stand at a protected door, whatever its method."""
+    for route in app.routes:
+        if _fits_path(route, path) is None:
+            continue
+        protected = route.kind in _PROTECTED
+        if not protected and not _fits_method(route, app, request.method):
+            continue
+        try:
+            if all(params.holds(test, request) for test in route.params):
+                return protected
+        except params.BodyUnreadable:
+            if protected:
+                return True
     return False

@@ -192,13 +192,17 @@ do
         return redis.call('GETDEL', prefix(keys[2]) .. 'parked:' .. args[2])
     end
 
-    -- KEYS[2]: one door. Counts the attempt unless the door is sealed. Returns 1 when sealed.
+    -- KEYS[2]: one door. args: account id of the name typed, '' when nobody typed one.
+    -- Counts the attempt, unless the door is sealed or being tried for somebody else: returns 1 then.
     local function door_begin(keys, args)
         local refusal = guard(keys, args)
         if refusal then return refusal end
-        if redis.call('HGET', keys[2], 'sealed') then
+        local known = redis.call('HMGET', keys[2], 'sealed', 'attempts', 'who')
+        local taken = known[1] or (tonumber(known[2]) or 0) > 0
+        if taken and (args[2] == '' or known[3] ~= args[2]) then
             return 1
         end
+        redis.call('HSET', keys[2], 'who', args[2])
         redis.call('HINCRBY', keys[2], 'attempts', 1)
         redis.call('PEXPIRE', keys[2], whole(DOOR_MS))
         return 0

@@ -149,13 +149,15 @@ class SessionStore:
         reply = await self._call("session_unpark", account_id, session_id)
         return None if reply is None else reply.decode()
 
-    async def door_begin(self, hashes: Sequence[str]) -> bool:
-        """Count a login attempt that is about to go upstream with these stranger's cookies.
+    async def door_begin(self, hashes: Sequence[str], who: str = "") -> bool:
+        """Count a login attempt that is about to go upstream with these cookies.
 
-        *hashes* are credential hashes, which name the app. False: one of the cookies already let
-        somebody in, nothing is counted, and the request must not go upstream with them.
+        *hashes* are credential hashes, which name the app; *who* is the id of the account typed, "" when
+        none was. False: one of the cookies let somebody else in, or is being tried for somebody else at
+        this moment, so that one session of the app could end up in two names; nothing is counted, and
+        the request must not go upstream with them.
         """
-        sealed = await asyncio.gather(*(self._door("door_begin", hash_) for hash_ in hashes))
+        sealed = await asyncio.gather(*(self._door("door_begin", hash_, who) for hash_ in hashes))
         if 1 not in sealed:
             return True
         counted = [hash_ for hash_, answer in zip(hashes, sealed, strict=True) if answer == 0]
@@ -185,7 +187,7 @@ class SessionStore:
     async def _call(self, function: str, account_id: str, *args: str | int) -> Any:
         return await self._store.call(f"ecluse_{function}", [f"ecluse:{{{account_id}}}:account"], args)
 
-    async def _door(self, function: str, hash_: str, *args: int) -> Any:
+    async def _door(self, function: str, hash_: str, *args: str | int) -> Any:
         return await self._store.call(f"ecluse_{function}", [f"ecluse:door:{{{hash_}}}"], args)
 
 

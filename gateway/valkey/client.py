@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from gateway import telemetry
 from gateway.clock import spawn
 from gateway.valkey import marker
 from gateway.valkey.library import Library, compose
@@ -112,7 +113,18 @@ class Store:
             StoreUnavailable: no answer within the deadline, store known to be down, or an error reply.
             StoreEmptied: the store is not the one this node knows.
         """
-        deadline = self._loop.time() + self._timeout_s
+        began_s = self._loop.time()
+        try:
+            return await self._call(function, keys, args, began_s + self._timeout_s)
+        except StoreUnavailable:
+            telemetry.STORE_FAILURES.inc()
+            raise
+        finally:
+            telemetry.of(telemetry.STORE_SECONDS, function).observe(self._loop.time() - began_s)
+
+    async def _call(
+        self, function: str, keys: Sequence[Argument], args: Sequence[Argument], deadline: float
+    ) -> Any:
         packed = _pack(
             (
                 "FCALL",

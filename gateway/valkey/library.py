@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 
 ROOMS = (
@@ -30,7 +31,12 @@ class Library:
 
     def wire_name(self, function: str) -> str:
         """Return the name under which the store knows *function*."""
-        return f"{function}_{self.digest}"
+        return _wire_name(function, self.digest)
+
+
+@lru_cache(maxsize=256)
+def _wire_name(function: str, digest: str) -> str:
+    return f"{function}_{digest}"
 
 
 def compose(sources: Sequence[str]) -> Library:

@@ -104,6 +104,19 @@ def test_a_life_at_the_desk(desk: Desk) -> None:
     ]
 
 
+def test_the_runbook_of_a_stolen_telephone(desk: Desk) -> None:
+    # docs/operations.md: in any other order the person could not enrol again, or the thief still could log in.
+    assert desk.reads("invite", "dr.martin")[1] == 0
+    assert desk.reads("lock", "dr.martin", "--reason", "stolen")[1] == 0
+    rows, _ = desk.reads("reset", "dr.martin", "--reason", "telephone lost")
+    assert isinstance(rows, list)
+    assert rows[0]["standing"] == "locked"
+    assert desk.reads("unlock", "dr.martin", "--reason", "password changed")[1] == 0
+    rows, code = desk.reads("invite", "dr.martin")
+    assert isinstance(rows, list)
+    assert (rows[0]["standing"], len(rows[0]["code"]), code) == ("invited", 19, 0)
+
+
 def test_importing_a_list(desk: Desk) -> None:
     people = desk.directory / "people.csv"
     people.write_text(

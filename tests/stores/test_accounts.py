@@ -432,8 +432,10 @@ async def test_a_node_that_died_before_telling_does_not_stretch_the_budget(
 ) -> None:
     await enrolled(accounts, MARTIN)
     await set_fields(store, MARTIN, "failures", 50)
-    assert await accounts.begin_attempt(MARTIN.id, BUDGET) == AttemptRefused(AttemptFault.LOCKED)
+    first = await accounts.begin_attempt(MARTIN.id, BUDGET)
+    assert first == AttemptRefused(AttemptFault.LOCKED, locked_now=True)
     assert (await known(accounts, MARTIN)).standing is Standing.LOCKED
+    assert await accounts.begin_attempt(MARTIN.id, BUDGET) == AttemptRefused(AttemptFault.LOCKED)
 
 
 @pytest.mark.parametrize("parallel", [6, 50, 300])

@@ -17,7 +17,7 @@ CONFIG = """\
 version: 1
 gateway:
   listen: {{address: 127.0.0.1, port: 1}}
-  issuer: https://gate.chu.example
+  issuer: GRADeS Exemple
   state_dir: {directory}/state
   keys_dir: {directory}/keys
 store: {{url: "{url}"}}

@@ -189,9 +189,13 @@ async def test_a_parked_answer_is_read_once(store: Store, sessions: SessionStore
 
 async def test_doors(sessions: SessionStore) -> None:
     assert await sessions.door_state(JAR) == DoorState(sealed=False, in_flight=0)
-    assert await sessions.door_begin(JAR)
+    assert await sessions.door_begin(JAR, MARTIN.id)
     assert await sessions.door_state(JAR[:1]) == DoorState(sealed=False, in_flight=1)
-    assert await sessions.door_begin(JAR[:1])
+    # Somebody who clicks twice is one person; another name, or none, waits.
+    assert await sessions.door_begin(JAR[:1], MARTIN.id)
+    assert await sessions.door_state(JAR) == DoorState(sealed=False, in_flight=2)
+    assert not await sessions.door_begin(JAR[:1], BEN.id)
+    assert not await sessions.door_begin(JAR[:1])
     assert await sessions.door_state(JAR) == DoorState(sealed=False, in_flight=2)
     await sessions.door_end(JAR[:1], success=False)
     assert await sessions.door_state(JAR) == DoorState(sealed=False, in_flight=1)
@@ -199,7 +203,7 @@ async def test_doors(sessions: SessionStore) -> None:
     assert await sessions.door_state(JAR) == DoorState(sealed=True, in_flight=0)
     # One sealed cookie among fresh ones closes the door, and no attempt stays counted.
     fresh = "C" * 22
-    assert not await sessions.door_begin((fresh, JAR[0]))
+    assert not await sessions.door_begin((fresh, JAR[0]), BEN.id)
     assert await sessions.door_state((fresh,)) == DoorState(sealed=False, in_flight=0)
     assert await sessions.door_begin(())
     assert await sessions.door_state(()) == DoorState(sealed=False, in_flight=0)

@@ -95,10 +95,10 @@ def test_fault_is_told_by_type_and_place_without_its_message(lines: io.StringIO)
 
 
 def test_other_libraries_are_told_by_place_without_their_text(lines: io.StringIO) -> None:
-    logging.getLogger("mitmproxy.proxy").info("GET /dossiers/1001")
+    logging.getLogger("redis.connection").info("GET /dossiers/1001")
     assert not lines.getvalue()
-    logging.getLogger("mitmproxy.proxy").warning("failed for %s", "GET /dossiers/1001")
-    assert (told(lines)["event"], told(lines)["logger"]) == ("library_message", "mitmproxy.proxy")
+    logging.getLogger("redis.connection").warning("failed for %s", "GET /dossiers/1001")
+    assert (told(lines)["event"], told(lines)["logger"]) == ("library_message", "redis.connection")
     assert "1001" not in lines.getvalue()
 
 

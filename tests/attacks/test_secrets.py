@@ -1,0 +1,427 @@
+"""A person's whole day, then every byte on disk, in the logs, in the metrics and on the wire (N, M06, F10)."""
+
+import asyncio
+import base64
+import contextlib
+import hmac
+import io
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from prometheus_client import generate_latest
+from selectolax.lexbor import LexborHTMLParser
+
+from gateway import telemetry
+from gateway.assembly import open_services
+from gateway.configuration import KeysRefused, init_keys, load
+from gateway.configuration.faults import ConfigurationFaults
+from gateway.engine import factor_pages
+from gateway.sessions import forms
+from gateway.valkey.marker import KeysDisagree
+from tests.attacks.factor import ask_store, show_invitation, shown_secret, time_stands, type_code
+from tests.people import DR_MARTIN, Person
+from tests.stand import Browser, Got, MiniApp, Said, Seen, Stand, form_token, stand, write_config
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PASSWORD = "Canari-Mot-De-Passe-7731"
+LOOSE_PASSWORD = "canari-tape-au-mauvais-endroit-88"
+BEARER = "canari.porteur.jeton0000000000000000"
+PATIENT_ID = "770018823455101"
+PATIENT_NAME = "CANARINOM"
+FIRST_NAME = "Canariprenom"
+NIR = "2 69 05 49 588 157 80"
+PHONE = "01 99 00 11 22"
+MAIL = "canari.courriel@exemple.example"
+PERSON = Person("agnes.canari", PASSWORD)
+
+
+class CanaryApp(MiniApp):
+    """The app in miniature, whose every secret is long enough to be looked for byte by byte."""
+
+    def __init__(self) -> None:
+        super().__init__((PERSON,))
+
+    def __call__(self, seen: Seen) -> Said:
+        user = self.sessions.get(seen.cookies.get("sid", ""))
+        if user is None or seen.path in {"/login", "/logout", "/"}:
+            said = super().__call__(seen)
+            renamed = tuple((name, self._long(name, value)) for name, value in said.headers)
+            return Said(said.status, said.body, renamed, said.type)
+        if seen.path == f"/dossiers/{PATIENT_ID}":
+            return Said(body=f"<main>{FIRST_NAME} {PATIENT_NAME}, NIR {NIR}</main>")
+        if seen.path == "/dossiers":
+            return Said(body=f'<table><tr data-id="{PATIENT_ID}"><td>{PATIENT_NAME}</td></tr></table>')
+        if seen.path == "/api/dossiers":
+            return Said(body=json.dumps({"items": [{"id": PATIENT_ID, "nom": PATIENT_NAME}]}), type=_JSON)
+        if seen.path == "/export.csv":
+            return Said(body=f"id;nom\n{PATIENT_ID};{PATIENT_NAME}", type="text/csv")
+        if seen.path == "/annuaire":
+            return Said(body=f"{FIRST_NAME} {PATIENT_NAME} {PHONE} {MAIL} {NIR}")
+        return Said(404, f"pas de dossier {seen.path} pour {PATIENT_NAME}")
+
+    def _long(self, name: str, value: str) -> str:
+        if name != "Set-Cookie" or not value.startswith("sid="):
+            return value
+        short = value.removeprefix("sid=").partition(";")[0]
+        long = f"canaricookie{short}{'0' * 24}"
+        if short in self.sessions:
+            self.sessions[long] = self.sessions.pop(short)
+        return value.replace(short, long)
+
+
+_JSON = "application/json"
+
+
+@dataclass
+class Day:
+    """What was said and kept in a day: *canaries* by name, *answers* as they left, *traces* by place."""
+
+    canaries: dict[str, str] = field(default_factory=dict)
+    answers: list[tuple[str, Got]] = field(default_factory=list)
+    traces: dict[str, bytes] = field(default_factory=dict)
+    upstream: bytes = b""
+    cookies: list[str] = field(default_factory=list)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
+    """Live the day once; the tests look at it from all sides."""
+    found, spoken, patch = Day(), io.StringIO(), pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("day")
+    usual = Browser._exchange
+
+    async def noted(browser: Browser, message: bytes, method: str) -> Got:
+        got = await usual(browser, message, method)
+        found.answers.append((message.split(b" ")[1].decode("latin-1"), got))
+        found.cookies += [value for value in got.set_cookies().values() if len(value) > 20]
+        return got
+
+    patch.setattr(Browser, "_exchange", noted)
+    telemetry.configure(spoken)
+    try:
+        async with stand(folder, CanaryApp()) as gate:
+            await _live(gate, found)
+            found.upstream = bytes(gate.app.bytes)
+        found.traces["metrics"] = generate_latest(telemetry.REGISTRY)
+        found.traces["logs"] = spoken.getvalue().encode()
+        for root in (folder / "state", folder / "audit"):
+            for file in sorted(path for path in root.rglob("*") if path.is_file()):
+                found.traces[str(file.relative_to(folder))] = file.read_bytes()
+        yield found
+    finally:
+        patch.undo()
+        telemetry.configure()
+
+
+async def _live(gate: Stand, day: Day) -> None:
+    browser = await _morning(gate, day)
+    for path in (
+        *(f"/dossiers/{PATIENT_ID}", "/dossiers", "/api/dossiers", "/export.csv", "/annuaire", "/"),
+        *("/dossiers/0", f"/nulle-part/{PATIENT_ID}?nom={PATIENT_NAME}", "/.ecluse/", "/.ecluse/sessions"),
+    ):
+        await browser.get(path, Referer=f"https://parcours.example/dossiers/{PATIENT_ID}?nom={PATIENT_NAME}")
+    await browser.post(f"/dossiers/{PATIENT_ID}", {"note": PATIENT_NAME})
+    await browser.get("/dossiers", Authorization=f"Bearer {BEARER}")
+    basic = base64.b64encode(f"{PERSON.login}:{PASSWORD}".encode()).decode()
+    await browser.get("/dossiers", Authorization=f"Basic {basic}")
+    day.canaries["basic"] = basic
+    await _slips(gate, day)
+    with time_stands(gate, after_s=90):
+        again = await gate.password_only(PERSON)
+        page = await again.get("/.ecluse/recovery")
+        form = {"code": day.canaries["recovery code"], "token": form_token(page)}
+        await again.post("/.ecluse/recovery", form)
+        await again.get("/.ecluse/continue")
+        await again.get("/logout")
+    with time_stands(gate, after_s=150):
+        await gate.log_in(PERSON)
+    await _faults(gate)
+    await gate.settled()
+    day.canaries |= {
+        "password": PASSWORD,
+        "password as name": LOOSE_PASSWORD,
+        "bearer": BEARER,
+        "patient id": PATIENT_ID,
+        "patient name": PATIENT_NAME,
+        "first name": FIRST_NAME,
+        "nir": NIR,
+        "nir, bare": NIR.replace(" ", ""),
+        "phone": PHONE,
+        "mail": MAIL,
+        "app cookie": "canaricookie",
+    }
+
+
+async def _morning(gate: Stand, day: Day) -> Browser:
+    """Enrol through the pages, wrong steps among the right ones."""
+    await gate.invite(PERSON)
+    day.canaries["invitation"] = gate.secrets["invitation:" + PERSON.login]
+    browser = await gate.password_only(PERSON)
+    await show_invitation(gate, browser, "AAAA-BBBB-CCCC-DDDD")
+    await show_invitation(gate, browser, day.canaries["invitation"])
+    page = await browser.get("/.ecluse/enrol")
+    secret = gate.secrets[PERSON.login] = shown_secret(page)
+    day.canaries["totp secret"] = secret
+    await type_code(browser, "000000", "enrol")
+    code = gate.code(PERSON)
+    day.canaries["code"] = code
+    got = await type_code(browser, code, "enrol")
+    codes = [node.text().strip() for node in LexborHTMLParser(got.text).css("main code")]
+    day.canaries["recovery code"], day.canaries["recovery code, kept"] = codes[0], codes[1]
+    await browser.get("/.ecluse/continue")
+    return browser
+
+
+async def _slips(gate: Stand, day: Day) -> None:
+    """Do what people in a hurry do, and what attackers do with what they have."""
+    clumsy = gate.browser()
+    await clumsy.get("/login")
+    await clumsy.post("/login", {"user": PERSON.login, "password": LOOSE_PASSWORD})
+    await clumsy.post("/login", {"user": LOOSE_PASSWORD, "password": PERSON.login})
+    await clumsy.get(f"/login?user={PERSON.login}&password={PASSWORD}")
+    await clumsy.get(f"/dossiers/{PATIENT_ID}", Accept="application/json")
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        await clumsy.request("GET", "/a/../b", headers={"Authorization": f"Bearer {BEARER}"})
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        await clumsy.request(f"GET{PASSWORD[:4].upper()}", f"/x?{PASSWORD}")
+    pending = await gate.password_only(PERSON)
+    for typed in (PASSWORD, day.canaries["recovery code, kept"], day.canaries["code"]):
+        await type_code(pending, typed)
+    stolen = {name: value for name, value in pending.cookies.items() if name == "sid"}
+    await clumsy.request("GET", "/dossiers", cookies={"__Host-ecluse": "canari" * 9, **stolen})
+
+
+async def _faults(gate: Stand) -> None:
+    """Make our own code fail while it holds secrets: a fault's message may quote them."""
+    browser = await gate.password_only(PERSON)
+    page = await browser.get("/.ecluse/code")
+    patch = pytest.MonkeyPatch()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"{PASSWORD} {PATIENT_NAME} {gate.secrets[PERSON.login]}")
+
+    with patch.context() as fault:
+        fault.setattr(factor_pages.verification, "verify_code", fail)
+        got = await browser.post("/.ecluse/code", {"code": "123456", "token": form_token(page)})
+    assert got.status == 503
+
+
+_SHOWN_BY_THE_APP = {"patient id", "patient name", "first name", "nir", "phone", "mail", "nir, bare"}
+
+
+async def test_m06_f10_nothing_that_opens_or_names_is_kept(day: Day) -> None:
+    """M06 F10 N01 Password, codes, secrets, cookies, tokens, names, numbers: nowhere in state, log or metrics."""
+    assert any(name.endswith("appendonly.aof.1.incr.aof") or "aof" in name for name in day.traces), day.traces
+    assert b"login-failed" in b"".join(data for name, data in day.traces.items() if name.endswith(".jsonl"))
+    assert b"hook_failed" in day.traces["logs"]
+    found = [
+        (canary, place)
+        for canary, text in day.canaries.items()
+        for place, data in day.traces.items()
+        if _holds(data, text, canary)
+    ]
+    assert found == []
+
+
+def _holds(data: bytes, text: str, canary: str) -> bool:
+    # Six digits stand in many numbers by chance: a code is looked for as a value of its own.
+    spellings = {text.encode(), text.encode().lower(), text.replace("-", "").encode()}
+    if canary == "code":
+        spellings = {b'"%s"' % text.encode(), b"\n%s\r" % text.encode(), b" %s " % text.encode()}
+    if canary == "totp secret":
+        spellings |= {base64.b32decode(text), base64.b32decode(text).hex().encode()}
+    return any(spelling in data for spelling in spellings)
+
+
+async def test_m06_no_cookie_and_no_token_is_kept(day: Day) -> None:
+    """M06 The cookies that this day's browsers got, ours and the app's, whole or by their signature."""
+    assert len(day.cookies) >= 6
+    found = []
+    for value in set(day.cookies):
+        pieces = [value] + [piece for piece in value.split(".") if len(piece) >= 40]
+        signature = pieces[-1]
+        for place, data in day.traces.items():
+            if value.encode() in data or (value.count(".") == 2 and signature.encode() in data):
+                found.append((value[:12], place))
+    assert found == []
+
+
+async def test_m06_our_secrets_stand_on_their_own_page_alone(day: Day) -> None:
+    """M06 Secret, recovery codes, password and code: of all answers of the day, on the one page that shows them."""
+    pages: dict[str, set[str]] = {}
+    for canary in (
+        *("password", "password as name", "invitation", "totp secret", "recovery code", "bearer", "basic"),
+        "app cookie",
+    ):
+        text = day.canaries[canary].encode()
+        pages[canary] = {path.partition("?")[0] for path, got in day.answers if text in got.body}
+    assert pages.pop("recovery code") == {"/.ecluse/enrol"}
+    # Groups of four make the words of the secret differ; the link holds it in one piece.
+    assert pages.pop("totp secret") == {"/.ecluse/enrol"}
+    assert set().union(*pages.values()) == set()
+
+
+async def test_m06_patients_stand_in_answers_of_the_app_alone(day: Day) -> None:
+    """M06 No refusal, redirect or page of ours repeats a patient's number or name."""
+    for path, got in day.answers:
+        ours = path.startswith("/.ecluse/") or got.status in {303, 429, 503} or "problem" in got.text[:300]
+        if ours:
+            for canary in ("patient name", "first name", "nir", "mail"):
+                assert day.canaries[canary].encode() not in got.raw, (path, canary)
+
+
+async def test_f10_the_app_gets_nothing_of_the_factor(day: Day) -> None:
+    """F10 The app's own logs are as good a place to lose a secret as ours: it hears of none."""
+    for canary in ("invitation", "totp secret", "recovery code", "recovery code, kept", "basic", "bearer"):
+        assert day.canaries[canary].encode() not in day.upstream, canary
+    assert b"__Host-ecluse" not in day.upstream
+    assert b"code=" + day.canaries["code"].encode() not in day.upstream
+    assert PASSWORD.encode() in day.upstream
+
+
+async def test_m06_the_log_still_tells_who_and_which(day: Day) -> None:
+    """The honest neighbour: the same day, the same log, and everything an auditor needs stands in it."""
+    lines = b"".join(data for name, data in day.traces.items() if name.endswith(".jsonl")).splitlines()
+    entries = [json.loads(line) for line in lines]
+    accesses = [entry for entry in entries if entry["kind"] == "access" and entry.get("patients")]
+    assert {entry["account"] for entry in accesses} == {PERSON.login}
+    assert len({patient for entry in accesses for patient in entry["patients"]}) == 1
+    failed = [entry for entry in entries if entry["kind"] == "login-failed"]
+    # A known name is told; one that nobody knows, which may be a password, by a keyed hash.
+    assert [entry.get("account") for entry in failed][:2] == [PERSON.login, None]
+    assert len(failed[1]["detail"]["account_id"]) == 32
+
+
+async def test_n01_a_factor_at_rest_is_sealed(tmp_path: Path) -> None:
+    """N01 The store holds a sealed secret that names its key, and the key is not in the store."""
+    async with stand(tmp_path) as gate:
+        secret = await gate.enrol(DR_MARTIN)
+        key = f"ecluse:{{{gate.ref(DR_MARTIN.login).id}}}:account"
+        kept = await ask_store(gate, "HGET", key, "secret")
+        assert secret.encode() not in kept
+        assert base64.b32decode(secret) not in kept
+        ring = gate.services.keys.sealing
+        assert ring.current.encode() in kept
+        for name in await ask_store(gate, "KEYS", "*"):
+            if (await ask_store(gate, "TYPE", name)) == b"string":
+                assert base64.b64encode(ring.key()) not in (await ask_store(gate, "GET", name))
+
+
+async def test_n02_other_keys_refuse_to_start_and_enrol_nobody_again(tmp_path: Path) -> None:
+    """N02 The keys of a backup, or of the wrong site: the gateway does not start, and no factor is lost."""
+    async with stand(tmp_path) as gate:
+        await gate.enrol(DR_MARTIN)
+    (tmp_path / "keys").rename(tmp_path / "right")
+    init_keys(tmp_path / "keys")
+    loaded = load(tmp_path / "ecluse.yaml")
+    with pytest.raises(KeysDisagree):
+        async with open_services(loaded):
+            pass
+    for file in (tmp_path / "keys").iterdir():
+        file.unlink()
+    (tmp_path / "keys").rmdir()
+    (tmp_path / "right").rename(tmp_path / "keys")
+    async with open_services(load(tmp_path / "ecluse.yaml")) as services:
+        accounts = await services.accounts.list()
+        assert [account.has_secret for account in accounts] == [True]
+
+
+def _short(ring: dict[str, Any]) -> None:
+    ring["keys"][ring["current"]] = base64.b64encode(b"k" * 16).decode()
+
+
+def _example(ring: dict[str, Any]) -> None:
+    ring["keys"][ring["current"]] = base64.b64encode(bytes(range(32))).decode()
+
+
+def _words(ring: dict[str, Any]) -> None:
+    ring["keys"][ring["current"]] = base64.b64encode(b"changeme-changeme-changeme-12345").decode()
+
+
+@pytest.mark.parametrize("spoil", [_short, _example, _words])
+@pytest.mark.parametrize("purpose", ["session", "sealing"])
+async def test_n03_weak_keys_refuse_to_start(tmp_path: Path, purpose: str, spoil: Any) -> None:
+    """N03 PyJWT only warns of a short key: ours is an error, and its message quotes no key."""
+    loaded = load(write_config(tmp_path, 9))
+    file = tmp_path / "keys" / f"{purpose}.json"
+    ring = json.loads(file.read_text())
+    spoil(ring)
+    file.write_text(json.dumps(ring))
+    with pytest.raises(KeysRefused) as caught:
+        async with open_services(loaded):
+            pass
+    assert str(file) in str(caught.value)
+    assert ring["keys"][ring["current"]] not in str(caught.value)
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(("name", "mode"), [("session.json", 0o644), ("session.json", 0o640), (".", 0o755)])
+async def test_n03_keys_that_others_can_read_refuse_to_start(tmp_path: Path, name: str, mode: int) -> None:
+    """N03 The mend stands in the message."""
+    loaded = load(write_config(tmp_path, 9))
+    (tmp_path / "keys" / name).chmod(mode)
+    with pytest.raises(KeysRefused, match="chmod"):
+        async with open_services(loaded):
+            pass
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"ssl_insecure": True},
+        {"verify": False},
+        {"secret": "changeme"},
+        {"mitm": {"ssl_insecure": True}},
+    ],
+    ids=["insecure", "verify", "secret", "nested"],
+)
+async def test_n05_there_is_no_word_to_make_it_insecure(tmp_path: Path, words: dict[str, Any]) -> None:
+    """N05 What mitmproxy could be told to leave out is no key of ours, on the gateway or on an app."""
+
+    def loosen(config: dict[str, Any]) -> None:
+        config["gateway"] |= words
+        config["apps"]["parcours"] |= words
+
+    with pytest.raises(ConfigurationFaults) as caught:
+        load(write_config(tmp_path, 9, loosen))
+    assert str(caught.value).count(next(iter(words))) >= 2
+
+
+@pytest.fixture
+def compared() -> Iterator[list[tuple[object, object]]]:
+    """Everything that was compared in constant time."""
+    seen: list[tuple[object, object]] = []
+    usual = hmac.compare_digest
+    patch = pytest.MonkeyPatch()
+
+    def noted(left: Any, right: Any) -> bool:
+        seen.append((left, right))
+        return usual(left, right)
+
+    patch.setattr(hmac, "compare_digest", noted)
+    yield seen
+    patch.undo()
+
+
+async def test_n06_codes_and_tokens_are_compared_in_constant_time(
+    tmp_path: Path, compared: list[tuple[object, object]]
+) -> None:
+    """N06 A comparison that stops at the first difference tells how much was right."""
+    async with stand(tmp_path) as gate:
+        await gate.enrol(DR_MARTIN)
+        browser = await gate.password_only(DR_MARTIN)
+        page = await browser.get("/.ecluse/code")
+        token = form_token(page)
+        compared.clear()
+        await browser.post("/.ecluse/code", {"code": "123456", "token": token})
+        texts = [value for pair in compared for value in pair]
+        assert texts.count("123456") == 2
+        assert token.partition(".")[2] in texts
+        ring = gate.services.keys.session
+        assert not forms.is_form_token(ring, "0" * 32, "code", token)

@@ -1,0 +1,1 @@
+"""A model of patients for Django's own administration."""
