@@ -181,7 +181,7 @@ class Guard:
             mark(flow, RELEASE)
             return
         if visit.plan is BodyPlan.METER:
-            flow.response.stream = _meter(exchange)
+            flow.response.stream = _meter(self.engine, exchange)
             self._watch(flow, exchange)
         else:
             flow.response.stream = True
@@ -316,7 +316,7 @@ class Guard:
                 with contextlib.suppress(Exception):
                     welcome = await self.engine.still_welcome(exchange)
                 # What ended meanwhile is left alone: its connection may carry another request by now.
-                if not welcome and flow_id in self._long_lived:
+                if (exchange.cut or not welcome) and flow_id in self._long_lived:
                     self._cut(flow, exchange)
 
 
@@ -352,13 +352,15 @@ def _is_answered(flow: http.HTTPFlow) -> bool:
     return flow.metadata.get("ecluse") == ANSWER
 
 
-def _meter(exchange: Exchange) -> Callable[[bytes], bytes | list[bytes]]:
+def _meter(engine: Engine, exchange: Exchange) -> Callable[[bytes], bytes | list[bytes]]:
     """Count what streams by. An empty list drops a chunk; b"" would end the message for the client."""
 
     def count(chunk: bytes) -> bytes | list[bytes]:
         if exchange.cut:
             return []
-        exchange.metered_bytes += len(chunk)
+        if chunk and not engine.piece_may_leave(exchange, chunk):
+            exchange.cut = True
+            return []
         return chunk
 
     return count

@@ -216,7 +216,7 @@ class ClassSpec(Spec):
     probes_1h: LimitSpec | None = None
     """Answers 400, 401, 403, 404, 405 and 410, and answers to HEAD, on routes that name patients, per hour."""
     sightings_1h: LimitSpec | None = None
-    """NIRs, phone numbers and e-mail addresses seen on routes nobody mapped, per hour."""
+    """NIRs, phone numbers and e-mail addresses seen on routes nobody mapped, per hour; again in a session is free."""
 
 
 class GraceSpec(Spec):

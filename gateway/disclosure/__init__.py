@@ -2,6 +2,6 @@
 
 from gateway.disclosure.pseudonyms import Pseudonym, pseudonym
 from gateway.disclosure.read import check, read
-from gateway.disclosure.sightings import count
+from gateway.disclosure.sightings import NO_PIECES, Pieces, count, pieces
 
-__all__ = ["Pseudonym", "check", "count", "pseudonym", "read"]
+__all__ = ["NO_PIECES", "Pieces", "Pseudonym", "check", "count", "pieces", "pseudonym", "read"]

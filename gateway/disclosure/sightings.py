@@ -5,6 +5,7 @@ A safety net, linear in the answer: RE2 finds candidates, arithmetic throws the 
 
 import html
 import re
+from dataclasses import dataclass, field
 
 from gateway.policy import bodies
 from gateway.policy.patterns import compiled
@@ -28,17 +29,45 @@ _KEY_MODULUS = 97
 _NATIONAL_DIGITS = 9
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The personal data of one answer, each piece once and in one spelling. Never leaves the process."""
+
+    nirs: frozenset[bytes] = field(repr=False)
+    phones: frozenset[bytes] = field(repr=False)
+    emails: frozenset[bytes] = field(repr=False)
+
+    @property
+    def counted(self) -> Sightings:
+        """Return how many there are of each kind."""
+        return Sightings(len(self.nirs), len(self.phones), len(self.emails))
+
+    @property
+    def all(self) -> frozenset[bytes]:
+        """Return all of them. A NIR, a phone and an address never spell alike: their lengths and letters differ."""
+        return self.nirs | self.phones | self.emails
+
+
+NO_PIECES = Pieces(frozenset(), frozenset(), frozenset())
+
+
 def count(request: RequestFacts, response: ResponseFacts, max_bytes: int) -> Sightings | Uninspectable:
     """Return how many distinct NIRs, phones and e-mails a text answer of at most *max_bytes* shows.
 
     Scripts, style sheets, images and other files are not scanned; an answer without content type is.
     JSON and HTML escapes are undone first. NIR: 15 digits, Corsica included, whose key is right (INSEE).
     """
+    seen = pieces(request, response, max_bytes)
+    return seen if isinstance(seen, Uninspectable) else seen.counted
+
+
+def pieces(request: RequestFacts, response: ResponseFacts, max_bytes: int) -> Pieces | Uninspectable:
+    """Return what ``count`` counts."""
     if request.method == "HEAD" or response.status in _BODILESS:
-        return Sightings(0, 0, 0)
+        return NO_PIECES
     media = bodies.answered_type(response)
     if media is not None and (media.is_script or not media.is_text):
-        return Sightings(0, 0, 0)
+        return NO_PIECES
     data = bodies.decoded(response, max_bytes)
     if isinstance(data, Unreadable):
         return Uninspectable(data)
@@ -48,7 +77,7 @@ def count(request: RequestFacts, response: ResponseFacts, max_bytes: int) -> Sig
         text = data.decode("latin-1")
     text = _plain(text)
     wire = text.encode("utf-8", "surrogatepass")
-    return Sightings(len(_nirs(wire)), len(_phones(wire)), len(_emails(wire)))
+    return Pieces(frozenset(_nirs(wire)), frozenset(_phones(wire)), frozenset(_emails(wire)))
 
 
 def _plain(text: str) -> str:

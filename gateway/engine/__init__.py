@@ -199,6 +199,10 @@ class Engine:
         )
         return Answer(refusal(exchange, Reason.FAULT, 503, retry_after_s=5))
 
+    def piece_may_leave(self, exchange: Exchange, piece: bytes) -> bool:
+        """Count one piece of a stream: its bytes, and the personal data it shows."""
+        return responses.meter_piece(exchange, piece)
+
     async def message_may_leave(self, exchange: Exchange, content: bytes) -> bool:
         """Charge one message of an open socket: its bytes, and the personal data it shows."""
         return exchange.stage is Stage.FULL and await responses.meter_message(

@@ -29,7 +29,7 @@ def browser_label(user_agent: str | None) -> str:
 
     What is no browser keeps its first word, at most 40 characters: ``curl/8.5.0``.
     """
-    if not user_agent:
+    if user_agent is None or not user_agent.strip():
         return ""
     found = [next((name for mark, name in names if mark in user_agent), "") for names in (_MAKES, _SYSTEMS)]
     return ", ".join(part for part in found if part) or user_agent.split(maxsplit=1)[0][:_MOST]

@@ -97,6 +97,9 @@ class Exchange:
     attempt_open: bool = False
     """A login attempt was announced at the door and its end is still owed."""
     metered_bytes: int = 0
+    metered_sightings: int = 0
+    streams_text: bool = False
+    """What streams by is text, and is read for personal data."""
     released: bool = False
     """The answer's head has left: it is streamed."""
     cut: bool = False

@@ -7,7 +7,7 @@ from gateway.accounts.verification import Refusal, Refused, Verified
 from gateway.engine import records
 from gateway.engine.browsers import browser_label
 from gateway.engine.login_answers import hand_over, note_opened, park, relative, session_cookie, unpark
-from gateway.engine.replies import home_path, redirect, refusal, with_headers
+from gateway.engine.replies import home_path, login_path, redirect, refusal, with_headers
 from gateway.engine.visitor import Visitor
 from gateway.pages import views
 from gateway.policy import params
@@ -29,7 +29,7 @@ def _away(visitor: Visitor) -> Reply:
         return redirect(home_path(exchange.app))
     if exchange.app.flow is Flow.BEFORE_LOGIN:
         return redirect(f"{exchange.policy.prefix}start")
-    return redirect((exchange.app.login_page or "/").replace("{path}", ""))
+    return redirect(login_path(exchange.app))
 
 
 def _owes_code(visitor: Visitor) -> bool:
@@ -136,7 +136,7 @@ async def take_recovery(visitor: Visitor) -> Reply:
 async def _open(
     visitor: Visitor,
     account: AccountRef,
-    kind: EventKind,
+    kind: EventKind | None,
     *,
     recovery_left: int | None = None,
     codes: tuple[str, ...] = (),
@@ -147,7 +147,7 @@ async def _open(
     if old_id is None:
         return _away(visitor)
     telemetry.CODES.labels(account.realm, "accepted").inc()
-    if not await records.keep(exchange, services, kind, account=account.name):
+    if kind is not None and not await records.keep(exchange, services, kind, account=account.name):
         return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
     kept = await unpark(services, account.id, old_id)
     promoted = await services.sessions.promote(account.id, old_id, Stage.FULL, exchange.realm.sessions)
@@ -157,7 +157,9 @@ async def _open(
     gone = ("set-cookie", ticket.clear_door_cookie())
     if recovery_left is None and not codes:
         return hand_over(exchange, kept, cookie, gone)
-    await park(services, account.id, promoted.session_id, kept or Parked(303, home_path(exchange.app), (), None))
+    await park(
+        services, account.id, promoted.session_id, kept or Parked(303, home_path(exchange.app), (), None)
+    )
     path = f"{exchange.policy.prefix}continue"
     if codes:
         reply = views.recovery_codes(visitor.look, codes=codes, next_path=path)
@@ -285,7 +287,11 @@ async def take_enrolment(visitor: Visitor) -> Reply:
         if found.why is enrolment.EnrolmentFault.TOO_LATE:
             return await _enrolment(visitor, views.FormError.EXPIRED, 403)
         return redirect(f"{visitor.exchange.policy.prefix}invitation")
-    return await _open(visitor, account, EventKind.ENROLLED, codes=found.recovery_codes)
+    if not await records.keep(visitor.exchange, services, EventKind.ENROLLED, account=account.name):
+        # A factor that the log does not know of is no factor: a new invitation is needed.
+        await services.accounts.reset(account.id)
+        return refusal(visitor.exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+    return await _open(visitor, account, None, codes=found.recovery_codes)
 
 
 async def show_start(visitor: Visitor) -> Reply:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway.engine import factor_pages, records, session_pages
 from gateway.engine.exchange import Exchange
-from gateway.engine.gather import limits_for, read_claims
+from gateway.engine.gather import cookies_of, limits_for, read_claims
 from gateway.engine.login_answers import is_enrolled
 from gateway.engine.replies import look, refusal
 from gateway.engine.services import Services
@@ -95,7 +95,7 @@ async def _visitor(exchange: Exchange, services: Services, page: str) -> Visitor
             account_id=claims.account_id,
             session_id=claims.session_id,
             app=exchange.app.name,
-            credentials=(),
+            credentials=cookies_of(exchange, services).hashes,
             idle_ms=rules.idle_s * 1000,
             absolute_ms=rules.absolute_s * 1000,
             pending_ms=rules.pending_s * 1000,

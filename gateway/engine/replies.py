@@ -50,16 +50,19 @@ def prompt_path(exchange: Exchange, prompt: Prompt) -> str:
     facts, app = exchange.facts, exchange.app
     target = facts.path + (f"?{facts.query}" if facts.query else "")
     if prompt is Prompt.LOGIN:
-        page = app.login_page or "/"
-        return (
-            page.replace("{path}", quote(target, safe=""))
-            if facts.method == "GET"
-            else page.replace("{path}", "")
-        )
+        return login_path(app, target if facts.method == "GET" else None)
     path = exchange.policy.prefix + _PROMPT_PAGE[prompt]
     if prompt is Prompt.START and facts.method == "GET":
         return f"{path}?next={quote(target, safe='')}"
     return path
+
+
+def login_path(app: App, target: str | None = None) -> str:
+    """Return the app's login page, which leads on to *target*, or to where the app begins.
+
+    An empty target would not do: some apps take it for one and lead to a page that nobody has.
+    """
+    return (app.login_page or "/").replace("{path}", quote(target or home_path(app), safe=""))
 
 
 def home_path(app: App) -> str:

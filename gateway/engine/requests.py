@@ -11,7 +11,7 @@ from gateway.engine.replies import challenge, refusal
 from gateway.engine.services import Services
 from gateway.lookups import EnterQuestion, enter
 from gateway.policy import routes
-from gateway.policy.policy import Basic, Flow, Strangers
+from gateway.policy.policy import Basic, Flow
 from gateway.policy.request import BasicState, Situation, StoreState, decide_request
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Challenge, Forward, Reason, Refuse, RequestDecision
@@ -20,7 +20,6 @@ from gateway.vocabulary.identity import AccountRef, Stage, Standing
 from gateway.vocabulary.records import REQUEST_PLACES, REVEALING, Place, RouteKind
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"})
-_NO_DOOR = frozenset({RouteKind.PUBLIC, RouteKind.LOGOUT, RouteKind.BLOCKED})
 _BODY_PLACES = REQUEST_PLACES - {Place.PATH, Place.QUERY}
 
 
@@ -34,7 +33,9 @@ async def decide(exchange: Exchange, services: Services, *, body_read: bool) -> 
         exchange.login = None
     if _extraction_wants_body(exchange) and not body_read:
         return AwaitBody()
-    fault = _read_typed_name(exchange, services) or _see_through(exchange, services)
+    fault = _read_typed_name(exchange, services)
+    if fault is None and exchange.match.kind is RouteKind.LOGIN and not exchange.match.unknown_method:
+        fault = _see_through(exchange, services)
     if fault is not None:
         return await _refuse(exchange, services, fault)
     exchange.credentials = gather.read_credentials(exchange, services)
@@ -84,20 +85,15 @@ def _read_typed_name(exchange: Exchange, services: Services) -> Refuse | None:
 
 def _see_through(exchange: Exchange, services: Services) -> Refuse | None:
     """Take a login by a method that no rule names for what it is: by a safe one an attempt, else refused."""
-    match = exchange.match
-    at_door = match is not None and match.kind is RouteKind.LOGIN
-    shown = match is not None and match.kind not in _NO_DOOR and exchange.app.strangers is Strangers.SHOW
-    if exchange.login is not None or match is None or match.unknown_method or not (at_door or shown):
-        return None
-    found = logins.disguised(exchange.app.logins, exchange.facts)
+    found = logins.disguised(exchange.app.logins, exchange.facts) if exchange.login is None else None
     if found is None:
         return None
     rule, typed = found
     if exchange.facts.method not in _SAFE or not typed:
-        return Refuse(rule.name, Reason.UNKNOWN_METHOD, 405) if at_door else None
-    exchange.login = rule
+        return Refuse(rule.name, Reason.UNKNOWN_METHOD, 405)
     if len(typed) > 1:
         return Refuse(rule.name, Reason.MALFORMED_REQUEST, 400)
+    exchange.login = rule
     with suppress(NameRefused):
         exchange.typed = account_ref(
             typed[0], exchange.realm.name, exchange.realm.mapping, services.keys.names
@@ -110,9 +106,8 @@ async def _situation(exchange: Exchange, services: Services) -> Situation:
     if match is None:
         raise ValueError("the door must be known before the situation is")
     store, name_agrees = StoreState.UNASKED, None
-    asks_nobody = match.unknown_method or match.alias or found.basic is BasicState.REFUSED
-    public = match.kind in {RouteKind.PUBLIC, RouteKind.BLOCKED} and exchange.login is None
-    if not public and not asks_nobody:
+    if match.kind is not RouteKind.PUBLIC or exchange.login is not None:
+        # What is refused whoever asks is asked about too when a session is claimed: the log names the person.
         now_s = services.clock.now_ms() // 1000
         exchange.claims = gather.read_claims(exchange, services, now_s)
         if exchange.claims is not None or found.basic is BasicState.SERVICE:
@@ -128,7 +123,7 @@ async def _situation(exchange: Exchange, services: Services) -> Situation:
         strangers=app.strangers,
         method=exchange.facts.method,
         door=exchange.login is not None or match.kind is RouteKind.LOGIN,
-        attempt=exchange.login is not None,
+        attempt=exchange.login is not None and not _shut_to_logins(exchange),
         alias=match.alias,
         unknown_method=match.unknown_method,
         basic=found.basic,
@@ -144,6 +139,15 @@ async def _situation(exchange: Exchange, services: Services) -> Situation:
         needs_credential=app.basic is not Basic.LOGIN and not any(rule.bearer for rule in app.logins),
         spend=entered.spend if entered is not None else None,
     )
+
+
+def _shut_to_logins(exchange: Exchange) -> bool:
+    """Tell whether a login's parameters open nothing here: at a door that is blocked by name, and for a
+    person with a session at any blocked one, since the app may do there what was asked beside them."""
+    match = exchange.match
+    if match is None or match.kind is not RouteKind.BLOCKED:
+        return False
+    return match.route is not None or exchange.stage is Stage.FULL
 
 
 async def _enter(exchange: Exchange, services: Services) -> StoreState:
@@ -250,10 +254,17 @@ async def _forward_stranger(exchange: Exchange, services: Services, decision: Fo
     A cookie that took part in a login may be somebody's session by now, so it is announced at the
     door before the attempt goes upstream, and does not pass while another attempt is under way.
     """
+    fault = _see_through(exchange, services)
+    if fault is not None:
+        return await _refuse(exchange, services, fault)
     now_s = services.clock.now_ms() // 1000
     exchange.ticket = gather.read_ticket(exchange, services, now_s)
     found = exchange.credentials
     kept = tuple(value for value in dict.fromkeys(found.hashes) if value in exchange.ticket)
+    if exchange.login is None and exchange.match is not None and exchange.match.kind in REVEALING:
+        # What is shown here in place of a record is a form. A cookie that a link made somebody's would show the
+        # record, and where its id stands in the path alone, the answer would not be seen to name anybody.
+        kept = ()
     try:
         if exchange.login is not None:
             typed = exchange.typed.id if exchange.typed is not None else ""

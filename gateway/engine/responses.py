@@ -1,5 +1,6 @@
 """The second half of the road: what an answer reveals is charged and recorded before its first byte leaves."""
 
+import re
 from dataclasses import replace
 
 from gateway import disclosure, telemetry
@@ -9,13 +10,14 @@ from gateway.engine.exchange import Answer, BodyPlan, Exchange, Pass, ResponseAc
 from gateway.engine.replies import refusal
 from gateway.engine.services import Services
 from gateway.lookups import Revealed, RevealQuestion, reveal
+from gateway.policy import bodies
 from gateway.policy.request import BasicState, StoreState
 from gateway.policy.response import Outcome, decide_response
 from gateway.sessions import forms, ticket
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Forward, Reason, Release, ResponseDecision, Withhold
 from gateway.vocabulary.events import EventKind
-from gateway.vocabulary.limits import Charge, Exhausted
+from gateway.vocabulary.limits import Charge, Control, Exhausted, Mode
 from gateway.vocabulary.messages import Reply, ResponseFacts
 from gateway.vocabulary.records import (
     REQUEST_PLACES,
@@ -27,6 +29,7 @@ from gateway.vocabulary.records import (
     Unreadable,
 )
 
+_PASSWORD_FIELD = re.compile(rb"""(?i)<input\b[^>]{0,2000}\btype\s{0,9}=\s{0,9}["']?password\b""")
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/xhtml", "application/csv")
 _TEXTUAL_SUFFIX = ("+json", "+xml")
 _UNSCANNED = ("text/css", "text/javascript")
@@ -57,7 +60,9 @@ def body_plan(exchange: Exchange, head: ResponseFacts) -> BodyPlan:
     if exchange.full and (
         (route is not None and route.stream) or content_type.startswith("text/event-stream")
     ):
-        return BodyPlan.METER
+        exchange.streams_text = is_textual(head.header("content-type"))
+        packed = head.header("content-encoding") not in {None, "", "identity"}
+        return BodyPlan.BUFFER if packed and exchange.streams_text else BodyPlan.METER
     if is_textual(head.header("content-type")) or not exchange.full:
         return BodyPlan.BUFFER
     length = head.header("content-length")
@@ -188,13 +193,13 @@ async def _sighted(
 ) -> ResponseAction:
     """Count personal data on an answer that nobody mapped, and charge it before it leaves."""
     rule = exchange.decision.rule if exchange.decision is not None else "otherwise"
-    seen = _count(exchange, response)
-    if isinstance(seen, Uninspectable):
+    found = _pieces(exchange, response)
+    if isinstance(found, Uninspectable):
         unreadable = decide_response(Outcome(rule, readable=False))
-        return _withhold(exchange, services, unreadable, (("why", seen.why.value),))
-    decision = await _spend(
-        exchange, services, response, Charge(probes=probes, sightings=seen.total), seen.total
-    )
+        return _withhold(exchange, services, unreadable, (("why", found.why.value),))
+    seen, whose = found.counted, exchange.session_id or exchange.facts.request_id
+    fresh = services.shown.fresh(whose, found.all)
+    decision = await _spend(exchange, services, response, Charge(probes=probes, sightings=fresh), seen.total)
     if isinstance(decision, Withhold):
         return _withhold(exchange, services, decision)
     if seen.total or exchange.revealing:
@@ -213,13 +218,20 @@ async def _sighted(
         )
         if not await records.keep_event(services, event):
             return _withhold(exchange, services, _audit_down(rule))
+    if seen.total and exchange.session_id is not None:
+        services.shown.keep(whose, found.all)
     return _release(exchange, services, response, decision)
 
 
 def _count(exchange: Exchange, response: ResponseFacts) -> Sightings | Uninspectable:
+    seen = _pieces(exchange, response)
+    return seen if isinstance(seen, Uninspectable) else seen.counted
+
+
+def _pieces(exchange: Exchange, response: ResponseFacts) -> disclosure.Pieces | Uninspectable:
     if response.body is None or not response.body or not is_textual(response.header("content-type")):
-        return Sightings(0, 0, 0)
-    return disclosure.count(exchange.facts, response, exchange.app.max_page_bytes)
+        return disclosure.NO_PIECES
+    return disclosure.pieces(exchange.facts, response, exchange.app.max_page_bytes)
 
 
 async def _spend(
@@ -332,7 +344,8 @@ async def _stranger(exchange: Exchange, services: Services, response: ResponseFa
             decide_response(Outcome(rule, readable=False)),
             (("why", seen.why.value),),
         )
-    if seen.nirs or seen.total > exchange.app.stranger_sightings or _shows_patients(exchange, response):
+    too_much = seen.nirs or seen.total > exchange.app.stranger_sightings
+    if too_much or _shows_patients(exchange, response) or _is_past_the_form(exchange, response):
         return _withhold(exchange, services, Withhold(rule, Reason.NO_SESSION, 401))
     return Pass(headers.back(exchange, response.headers, extra=_ticket(exchange, services, response)))
 
@@ -344,6 +357,18 @@ def _shows_patients(exchange: Exchange, response: ResponseFacts) -> bool:
         return False
     seen = disclosure.read(match.route.extraction, exchange.facts, {}, response)
     return isinstance(seen, RecordsSeen) and bool(seen.ids)
+
+
+def _is_past_the_form(exchange: Exchange, response: ResponseFacts) -> bool:
+    """Tell whether a login attempt at a revealing door brought back, for cookies of the app, no form again.
+
+    An app that already knows the cookie may take no notice of the attempt and show the record, of which the
+    body need not hold the id.
+    """
+    if not exchange.revealing or exchange.login is None or not exchange.sent or response.status >= 300:
+        return False
+    data = bodies.decoded(response, exchange.app.max_page_bytes)
+    return isinstance(data, Unreadable) or not _PASSWORD_FIELD.search(data)
 
 
 def _ticket(exchange: Exchange, services: Services, response: ResponseFacts) -> list[tuple[str, str]]:
@@ -386,16 +411,40 @@ async def meter_message(exchange: Exchange, services: Services, content: bytes) 
     return await records.keep(exchange, services, EventKind.SIGHTED, detail=counts)
 
 
+def meter_piece(exchange: Exchange, piece: bytes) -> bool:
+    """Count one piece of a stream before it leaves; False when more is shown at once than an hour allows.
+
+    A stream is charged in short intervals, so what a burst may show is bounded here.
+    """
+    exchange.metered_bytes += len(piece)
+    if not exchange.streams_text:
+        return True
+    # A piece may end within a character; what is looked for is ASCII.
+    as_text = ResponseFacts(200, (("content-type", "text/plain; charset=iso-8859-1"),), piece)
+    seen = disclosure.count(exchange.facts, as_text, exchange.app.max_page_bytes)
+    if isinstance(seen, Uninspectable) or exchange.limits is None:
+        return False
+    exchange.metered_sightings += seen.total
+    return all(
+        limit.mode is Mode.OBSERVE or exchange.metered_sightings <= limit.hard
+        for limit in exchange.limits.limits
+        if limit.control is Control.SIGHTINGS_1H
+    )
+
+
 async def settle_meter(exchange: Exchange, services: Services) -> bool:
-    """Charge the bytes that a metered stream has sent so far; False when it must stop."""
+    """Charge the bytes and sightings that a metered stream has shown so far; False when it must stop."""
     if exchange.account is None or exchange.limits is None:
         return False
     counted, exchange.metered_bytes = exchange.metered_bytes, 0
+    sightings, exchange.metered_sightings = exchange.metered_sightings, 0
+    if sightings:
+        records.soon(exchange, services, EventKind.SIGHTED, detail=(("pieces", str(sightings)),))
     question = RevealQuestion(
         account_id=exchange.account.id,
         session_id=exchange.session_id,
         limits=exchange.limits,
-        charge=Charge(bytes=counted if exchange.revealing else 0),
+        charge=Charge(bytes=counted if exchange.revealing else 0, sightings=sightings),
         add_credentials=(),
         drop_credentials=(),
     )

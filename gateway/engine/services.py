@@ -6,6 +6,7 @@ from typing import Protocol
 from gateway.accounts.store import AccountStore
 from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock
+from gateway.engine.shown import Shown
 from gateway.policy.policy import Policy
 from gateway.sessions.assertion import AssertionMaker
 from gateway.sessions.cookies import CookieReader
@@ -40,3 +41,4 @@ class Services:
     audit: AuditWriter
     classes: dict[str, str] = field(default_factory=dict)
     stopping: bool = False
+    shown: Shown = field(default_factory=Shown)

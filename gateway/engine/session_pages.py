@@ -2,12 +2,11 @@
 
 from gateway.audit.describe import session_label
 from gateway.engine import login_answers, records
-from gateway.engine.replies import home_path, prompt_path, redirect, with_headers
+from gateway.engine.replies import home_path, login_path, redirect, with_headers
 from gateway.engine.visitor import Visitor
 from gateway.pages import views
 from gateway.policy.policy import Flow
 from gateway.sessions import forms
-from gateway.vocabulary.decision import Prompt
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.identity import Stage
 from gateway.vocabulary.messages import Reply
@@ -17,12 +16,12 @@ def _entrance(visitor: Visitor) -> str:
     exchange = visitor.exchange
     if exchange.app.flow is Flow.BEFORE_LOGIN:
         return f"{exchange.policy.prefix}start"
-    return (exchange.app.login_page or "/").replace("{path}", "")
+    return login_path(exchange.app)
 
 
 async def home(visitor: Visitor) -> Reply:
     """Show the way to the app, to the sessions and out."""
-    if visitor.stage is not Stage.FULL:
+    if not visitor.bound:
         return redirect(_entrance(visitor))
     token = forms.form_token(visitor.services.keys.session, visitor.exchange.session_id or "", "logout")
     return views.home(visitor.look, token=token, app_path=home_path(visitor.exchange.app))
@@ -30,7 +29,7 @@ async def home(visitor: Visitor) -> Reply:
 
 async def show_sessions(visitor: Visitor) -> Reply:
     """List the person's open sessions, in every app of the realm."""
-    if visitor.stage is not Stage.FULL or visitor.account is None:
+    if not visitor.bound or visitor.account is None:
         return redirect(_entrance(visitor))
     rows = await visitor.services.sessions.list(visitor.account.id)
     current = visitor.exchange.session_id
@@ -53,7 +52,7 @@ async def show_sessions(visitor: Visitor) -> Reply:
 
 async def close_sessions(visitor: Visitor) -> Reply:
     """Close one of the person's sessions, or all of them."""
-    if visitor.stage is not Stage.FULL or visitor.account is None or visitor.form is None:
+    if not visitor.bound or visitor.account is None or visitor.form is None:
         return redirect(_entrance(visitor))
     wanted = visitor.form.get("session", "")
     closed_own = False
@@ -77,10 +76,5 @@ async def log_out(visitor: Visitor) -> Reply:
 
 async def show_signed_out(visitor: Visitor) -> Reply:
     """Say that the session is closed."""
-    login_path = (
-        f"{visitor.exchange.policy.prefix}start"
-        if visitor.exchange.app.flow is Flow.BEFORE_LOGIN
-        else prompt_path(visitor.exchange, Prompt.LOGIN).partition("?")[0]
-    )
-    reply = views.signed_out(visitor.look, login_path=login_path)
+    reply = views.signed_out(visitor.look, login_path=_entrance(visitor))
     return with_headers(reply)

@@ -6,6 +6,7 @@ from gateway.engine.exchange import Exchange
 from gateway.engine.replies import own_origin
 from gateway.engine.services import Services
 from gateway.pages import views
+from gateway.policy.policy import Basic
 from gateway.sessions import forms
 from gateway.vocabulary.identity import AccountRef, Stage
 
@@ -35,6 +36,18 @@ class Visitor:
     def account(self) -> AccountRef | None:
         """Return whose session it is."""
         return self.exchange.account
+
+    @property
+    def bound(self) -> bool:
+        """Tell whether a full session is shown with both its halves: our cookie alone opens no page either.
+
+        Apps that recognise people by Basic or by a bearer token show nothing of it when a page is asked for.
+        """
+        app, entered = self.exchange.app, self.exchange.entered
+        if self.stage is not Stage.FULL or entered is None:
+            return False
+        by_cookie = app.basic is not Basic.LOGIN and not any(rule.bearer for rule in app.logins)
+        return any(entered.known) or not by_cookie
 
     def token(self) -> str:
         """Return the token for a form of this page."""

@@ -12,15 +12,25 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 import pytest_asyncio
 
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.files import verifier_keys
 from gateway.audit.verify import Broken, Verified, verify_log
-from tests.attacks.factor import PEOPLE, about, crowd, crowded, is_specific, type_code
+from tests.attacks.factor import (
+    PEOPLE,
+    about,
+    at_enrolment,
+    crowd,
+    crowded,
+    is_specific,
+    shown_secret,
+    type_code,
+)
 from tests.people import Person
-from tests.stand import Browser, MiniApp, Stand, stand
+from tests.stand import Browser, MiniApp, Stand, form_token, stand
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -212,6 +222,37 @@ async def test_m03_a_disk_that_refuses_withholds_records(
     gaps = [entry for entry in await gate.events("gap") if "lost" in entry.get("detail", {})]
     assert gaps
     assert int(gaps[-1]["detail"]["lost"]) >= 4
+
+
+async def test_m03_a_factor_that_cannot_be_told_is_not_kept(
+    gate: Stand, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M03 The disk fills up between the invitation and the first code: no factor that the log knows nothing of."""
+    browser, page = await at_enrolment(gate, person)
+    code = pyotp.TOTP(shown_secret(page)).now()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", full)
+        patch.setattr(os, "fsync", full)
+        got = await browser.post("/.ecluse/enrol", {"code": code, "token": form_token(page)})
+        assert got.status == 503
+        assert "__Host-ecluse" not in got.set_cookies()
+    account = await gate.services.accounts.get(gate.ref(person.login).id)
+    assert account is not None
+    assert (account.has_secret, account.standing.value) == (False, "invited")
+    async with asyncio.timeout(10):
+        while not gate.services.audit.healthy:
+            await browser.get("/admin/x")
+            await asyncio.sleep(0.2)
+    assert await about(gate, "enrolled", person) == []
+    # The honest neighbour: invited again, the person enrols as ever.
+    again, page = await at_enrolment(gate, person)
+    code = pyotp.TOTP(shown_secret(page)).now()
+    assert (await again.post("/.ecluse/enrol", {"code": code, "token": form_token(page)})).status == 200
+    assert len(await about(gate, "enrolled", person)) == 1
 
 
 async def test_m04_the_record_waits_for_its_entry(

@@ -18,7 +18,7 @@ from gateway.lookups import RevealQuestion, reveal
 from gateway.valkey.client import Store
 from gateway.valkey.library import product_sources
 from gateway.vocabulary.limits import Charge, Control, Exhausted, Spent
-from tests.attacks.factor import PEOPLE, about, ask_store, crowd, is_specific, silent, time_stands
+from tests.attacks.factor import PEOPLE, about, ask_store, crowd, is_specific, time_stands
 from tests.people import Person
 from tests.stand import Browser, Got, MiniApp, Said, Seen, Stand, stand
 
@@ -47,6 +47,9 @@ class OddApp(MiniApp):
         said = super().__call__(seen)
         query = dict(piece.partition("=")[::2] for piece in seen.query.split("&") if piece)
         body = said.body if isinstance(said.body, bytes) else said.body.encode()
+        if seen.path == "/annuaire" and "page" in query:
+            page = query["page"]
+            return Said(body=f"contact{page}@exemple.example, 01 99 00 1{page} 22")
         match query.get("as"):
             case "gzip":
                 return Said(body=gzip.compress(body), type=said.type, headers=(("Content-Encoding", "gzip"),))
@@ -236,21 +239,20 @@ async def test_k07_two_nodes_share_one_counter(gate: Stand, person: Person) -> N
 async def test_k08_no_second_burst_at_the_edge_of_a_window(gate: Stand, person: Person) -> None:
     """K08 After a full burst a fixed window gives the whole burst again; ours gives one request each 0.2 s."""
     browser = await member(gate, person, "burst")
-    began = time.monotonic()
-    statuses = [(await browser.get("/")).status for _ in range(70)]
+    before, began = len(gate.app.seen), time.monotonic()
+    answers = [await browser.get("/") for _ in range(120)]
     took_s = time.monotonic() - began
-    passed = statuses.count(200)
-    assert statuses[:40] == [200] * 40
-    assert passed <= 50 + took_s * 5 + 1
-    with silent(gate):
-        got = await browser.get("/")
-        while got.status == 200:
-            got = await browser.get("/")
-        assert got.status == 429
-        assert 1 <= int(got.header("retry-after") or "0") <= 10
-    [*_, refused] = await about(gate, "refused", person, reason="limit", control="requests-10s")
-    assert refused["reference"] in got.text
-    assert is_specific(refused, person)
+    passed = [got for got in answers if got.status == 200]
+    assert [got.status for got in answers[:40]] == [200] * 40
+    assert len(passed) <= 50 + took_s * 5 + 1
+    assert len(gate.app.seen) - before == len(passed)
+    refused = [got for got in answers if got.status == 429]
+    assert len(refused) == 120 - len(passed) > 0
+    assert all(1 <= int(got.header("retry-after") or "0") <= 10 for got in refused)
+    told = await about(gate, "refused", person, reason="limit", control="requests-10s")
+    assert len(told) == len(refused)
+    assert told[-1]["reference"] in refused[-1].text
+    assert is_specific(told[-1], person)
 
 
 async def test_k10_a_name_spelled_otherwise_has_the_same_cap(gate: Stand, person: Person) -> None:
@@ -344,6 +346,35 @@ async def test_k12_what_cannot_be_read_does_not_leave(
     assert is_specific(withheld, person)
     # The honest neighbour: the same list, readable.
     assert (await browser.get("/api/dossiers?size=5")).status == 200
+
+
+async def test_k12_saving_a_form_leads_back_with_its_cookies(gate: Stand, person: Person) -> None:
+    """The honest neighbour: what was typed is saved, the app redirects and sets a cookie, and gets it back."""
+    usual = gate.app.handler
+
+    def saves(seen: Seen) -> Said:
+        if seen.method == "POST" and seen.path == "/dossiers/1001":
+            cookie = ("Set-Cookie", "flash=enregistre; Path=/; HttpOnly")
+            return Said(
+                302, "<p>saved</p>", headers=(("Location", "/dossiers/1001"), cookie, ("X-Kept", "1"))
+            )
+        answer = usual(seen)
+        assert isinstance(answer, Said)
+        return answer
+
+    browser = await member(gate, person, "ten")
+    gate.app.handler = saves
+    try:
+        for _ in range(5):
+            got = await browser.post("/dossiers/1001", {"note": "x"})
+            assert (got.status, got.header("location"), got.body) == (302, "/dossiers/1001", b"")
+            assert got.header("x-kept") == "1"
+            assert (await browser.get("/dossiers/1001")).status == 200
+            assert gate.app.seen[-1].cookies["flash"] == "enregistre"
+    finally:
+        gate.app.handler = usual
+    assert await used(gate, person, Control.PROBES_1H, "ten") == 0
+    assert await used(gate, person, Control.PATIENTS_1H, "ten") == 1
 
 
 @pytest.mark.parametrize("way", ["error", "forbidden"])
@@ -485,16 +516,28 @@ async def test_k04_bytes_are_bounded(gate: Stand, person: Person) -> None:
 
 
 async def test_k04_personal_data_on_a_page_nobody_mapped(gate: Stand, person: Person) -> None:
-    """K04 A telephone number, an address and a NIR on a plain page: three sightings each time, seven an hour."""
+    """K04 A plain page that shows others' telephone and address each time it is turned: seven pieces an hour."""
     browser = await member(gate, person, "sightings")
-    answers = [await browser.get("/annuaire") for _ in range(3)]
-    assert [got.status for got in answers] == [200, 200, 429]
-    assert b"jean@exemple" not in answers[-1].raw
+    answers = [await browser.get(f"/annuaire?page={page}") for page in range(1, 6)]
+    assert [got.status for got in answers] == [200, 200, 200, 429, 429]
+    assert b"@exemple.example" not in answers[-1].raw
     sighted = await about(gate, "sighted", person)
-    assert [entry["detail"] for entry in sighted] == [{"nirs": "1", "phones": "1", "emails": "1"}] * 2
-    [withheld] = await about(gate, "withheld", person)
+    assert [entry["detail"] for entry in sighted] == [{"nirs": "0", "phones": "1", "emails": "1"}] * 3
+    [withheld, _] = await about(gate, "withheld", person)
     assert withheld["control"] == "sightings-1h"
+    # What was withheld was not shown, and is not free the next time; what was shown is.
+    assert (await browser.get("/annuaire?page=4")).status == 429
+    assert (await browser.get("/annuaire?page=3")).status == 200
     assert (await browser.get("/")).status == 200
+
+
+async def test_k04_the_number_at_the_foot_of_every_page_stops_nobody(gate: Stand, person: Person) -> None:
+    """K04 A false block: the help desk's number, thirty pages long, is one piece of data; each page is told."""
+    browser = await member(gate, person, "sightings")
+    for _ in range(30):
+        assert (await browser.get("/annuaire")).status == 200
+    assert len(await about(gate, "sighted", person)) == 30
+    assert await used(gate, person, Control.SIGHTINGS_1H, "sightings") == 3
 
 
 async def test_k16_walking_through_numbers_that_do_not_exist(gate: Stand, person: Person) -> None:
@@ -537,18 +580,18 @@ async def test_k17_a_store_that_hangs_holds_nobody_for_long(gate: Stand, person:
     """K17 Slower than 800 ms is down: 503 for records, at once for the next, and service again afterwards."""
     browser = await member(gate, person, "ten")
     before = len(gate.app.seen)
-    await ask_store(gate, "CLIENT", "PAUSE", "1300", "ALL")
+    await ask_store(gate, "CLIENT", "PAUSE", "2500", "ALL")
     began = time.monotonic()
     got = await browser.get("/dossiers/1001")
     took_s = time.monotonic() - began
     assert (got.status, names_in(got)) == (503, [])
-    assert 0.5 < took_s < 1.3
+    assert 0.5 < took_s < 2
     assert got.header("retry-after") is not None
     began = time.monotonic()
     assert (await browser.get("/dossiers/1002")).status == 503
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 0.5
     assert len(gate.app.seen) == before
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while (await browser.get("/dossiers/1001")).status != 200:
             await asyncio.sleep(0.1)
     refused = [entry for entry in await gate.events("refused") if entry["reason"] == "store-down"]

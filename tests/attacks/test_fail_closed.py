@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -245,7 +246,7 @@ async def test_a_fault_inside_a_stream(
 ) -> None:
     """A07: cut at once: the client sees an incomplete message and does not wait."""
     # Naive: an exception in a stream callable leaves the client hanging.
-    monkeypatch.setattr(addons.guard, "_meter", lambda _exchange: failing(KeyError("boom")))
+    monkeypatch.setattr(addons.guard, "_meter", lambda *_: failing(KeyError("boom")))
     client = await RawClient.open(gate.port)
     await client.send(raw(target="/fichier", cookies=cookies))
     answered = await client.rest(3)
@@ -393,6 +394,33 @@ async def test_an_app_that_breaks_off_a_stream(gate: Stand, cookies: dict[str, s
     assert len(answered.raw.partition(b"\r\n\r\n")[2]) <= 500
     (event,) = (await told(gate))[before:]
     assert (event["kind"], event["reason"], event["route"]) == ("stream-cut", "upstream-down", "file")
+
+
+async def test_an_app_that_never_answers(gate: Stand, cookies: dict[str, str]) -> None:
+    """A15: 504 of ours after a while, and the log knows whose request it was."""
+    APP.said = Said(raw=b"", then=_hang_up_at_the_next_request)
+    bounds = gate.master.wire.bounds
+    gate.master.wire.bounds = replace(bounds, head_timeout_s=0.2, answer_timeout_s=0.2)
+    try:
+        outcome = await attempt(gate, raw(cookies=cookies))
+    finally:
+        gate.master.wire.bounds = bounds
+    assert_ours(outcome, 504)
+    event = outcome.event
+    assert (event["kind"], event["reason"], event["account"]) == ("withheld", "upstream-down", "dr.martin")
+
+
+async def test_an_answer_too_large_to_read(gate: Stand, cookies: dict[str, str]) -> None:
+    """A15: what cannot be held back whole is given up, and called uninspectable."""
+    APP.said = Said(body=SECRET * 10_000)
+    bounds = gate.master.wire.bounds
+    gate.master.wire.bounds = replace(bounds, max_response_bytes=50_000)
+    try:
+        outcome = await attempt(gate, raw(cookies=cookies))
+    finally:
+        gate.master.wire.bounds = bounds
+    assert_ours(outcome, 502)
+    assert (outcome.event["kind"], outcome.event["reason"]) == ("withheld", "uninspectable")
 
 
 async def test_an_app_that_is_not_there(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -605,3 +605,19 @@ async def test_a_session_moved_to_another_account_is_nobodys(gate: Stand) -> Non
         "COPY", full, full.replace(gate.ref(theirs.login).id, gate.ref(mine.login).id)
     )
     await opens_nothing(gate, browser, {COOKIE: browser.cookies[COOKIE], "sid": other.cookies["sid"]})
+
+
+async def test_our_cookie_alone_lists_and_closes_no_session(gate: Stand) -> None:
+    """J04: half a binding opens none of our own pages either."""
+    browser = await gate.log_in(await someone(gate))
+    page = await browser.get("/.ecluse/sessions")
+    assert page.status == 200
+    half = {COOKIE: browser.cookies[COOKIE]}
+    for path in ("/.ecluse/sessions", "/.ecluse/"):
+        got = await browser.request("GET", path, cookies=half)
+        assert got.status == 303, path
+        assert (got.header("location") or "").startswith("/login"), path
+    body = urlencode({"token": form_token(page), "session": "all"}).encode()
+    closed = await browser.request("POST", "/.ecluse/sessions", body=body, headers=FORM, cookies=half)
+    assert closed.status == 303
+    await opens(browser)

@@ -409,6 +409,27 @@ async def test_a_lock_cuts_a_silent_stream(gate: Stand) -> None:
     assert [event["route"] for event in cut] == ["events"]
 
 
+async def test_patients_in_a_stream(gate: Stand) -> None:
+    """E05: what a stream of events shows is counted too; a burst over the cap does not leave, and the stream is cut."""
+    person, jar = await somebody(gate)
+    APP["app"].opened.clear()
+    client = await RawClient.open(gate.port)
+    await client.send(raw("GET", "/evenements", cookies=jar))
+    line = await APP["app"].line()
+    piece = f"data: {SIGHTING}\n\n".encode()
+    await line.say(b"%x\r\n%s\r\n" % (len(piece), piece))
+    async with asyncio.timeout(5):
+        await client.reader.readuntil(b"157 80")
+    await line.say(b"%x\r\n%s\r\n" % (2 * len(piece), piece * 2))
+    answered = await client.rest(5)
+    assert answered.closed
+    assert b"NIR" not in answered.raw
+    sighted = [event for event in await gate.events("sighted") if event["account"] == person.login]
+    assert sum(int(detail(event, "pieces") or 0) for event in sighted) >= 3
+    cut = [event for event in await gate.events("stream-cut") if event["account"] == person.login]
+    assert [event["route"] for event in cut] == ["events"]
+
+
 async def test_many_small_messages(gate: Stand, cookies: dict[str, str]) -> None:
     """E07: nothing is kept of what was relayed."""
     # Naive: flow.websocket.messages grows for as long as the socket is open.
@@ -416,7 +437,7 @@ async def test_many_small_messages(gate: Stand, cookies: dict[str, str]) -> None
     ((flow, _exchange),) = [
         pair for pair in watched(gate)._long_lived.values() if pair[1].account.name == "dr.martin"
     ]
-    count = 500
+    count = 200
     await client.send(b"".join(frame(b"%d" % number, masked=True) for number in range(count)))
     async with asyncio.timeout(20):
         for number in range(count):

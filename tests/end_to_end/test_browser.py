@@ -45,7 +45,9 @@ class Ward:
         context = await self.chromium.new_context(locale=locale, base_url=self.origin)
         try:
             desk = Desk(self, context, await context.new_page())
-            desk.page.on("console", lambda said: desk.said.append(said.text) if said.type == "error" else None)
+            desk.page.on(
+                "console", lambda said: desk.said.append(said.text) if said.type == "error" else None
+            )
             desk.page.on("pageerror", lambda error: desk.said.append(str(error)))
             desk.page.on("response", desk.note)
             yield desk
@@ -185,7 +187,12 @@ async def test_enrolment_by_keyboard_alone(ward: Ward, clerk: Person, locale: st
 
         cookie = await desk.session_cookie()
         assert isinstance(cookie, dict)
-        assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, True, "Lax", "/")
+        assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (
+            True,
+            True,
+            "Lax",
+            "/",
+        )
         # Nothing but the one wrong invitation code failed: styles, scripts, translations of Django all came.
         assert desk.failed == [(403, "/.ecluse/invitation")]
         assert await page.locator(".datetimeshortcuts").count() == 1
@@ -218,7 +225,9 @@ async def test_a_wrong_code_then_the_right_one(ward: Ward, clerk: Person, locale
         await desk.picture(f"{locale}-8-code")
         await desk.keys("000 000")
         assert await desk.page.locator("#error").is_visible()
-        assert "error" in (await desk.page.locator("input[name=code]").get_attribute("aria-describedby") or "")
+        assert "error" in (
+            await desk.page.locator("input[name=code]").get_attribute("aria-describedby") or ""
+        )
         await desk.picture(f"{locale}-9-code-wrong")
         await desk.code(clerk)
         assert desk.at == LIST

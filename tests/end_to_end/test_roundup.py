@@ -88,10 +88,7 @@ def shows_somebody(got: Got) -> bool:
 async def test_a_stranger_gets_the_form_in_place_and_nothing_else(site: Bench, wanted: str) -> None:
     """F07: pages answer 200 to strangers, with a login form where the record would stand."""
     got = await site.hand().open(wanted)
-    if wanted.startswith("/msg"):
-        assert got.status in {200, 403}
-    else:
-        assert (got.status, "__login_name" in got.text) == (200, True)
+    assert (got.status, "__login_name" in got.text) == (200, True)
     assert not shows_somebody(got)
 
 
@@ -103,7 +100,7 @@ async def test_the_password_alone_opens_nothing_wherever_it_is_typed(site: Bench
     hand = await password(site, person, wanted)
     assert hand.at == "/.ecluse/code"
     assert not [name for name in hand.browser.cookies if "roundup" in name]
-    mark = len(site.tap.bytes)
+    mark = len(site.tap.sent)
     for path in ("/", "/issue5", f"/issue?{COLUMNS}", "/rest/data/issue"):
         assert (await hand.browser.get(path)).status == 303
     assert site.tap.since(mark) == b""
@@ -114,19 +111,20 @@ async def test_the_password_alone_opens_nothing_wherever_it_is_typed(site: Bench
 
 
 @pytest.mark.parametrize(
-    ("path", "action", "extra"),
+    ("path", "sends", "seen"),
     [
-        ("/issue5", {"@action": "login"}, {}),
-        ("/issue5", {"@action": "LoGiN"}, {}),
-        ("/issue5?@action=login", {}, {}),
-        ("/issue5?%40action=login", {}, {}),
-        ("/rest/data/issue/5", {"@action": "login"}, {}),
-        ("/nowhere", {"@action": "login"}, {}),
-        ("/issue5", {"@action": "login"}, {"remember": "on"}),
+        ("/issue5", {"@action": "login"}, 1),
+        ("/issue5", {"@action": "LoGiN"}, 1),
+        ("/issue5?@action=login", {}, 1),
+        ("/issue5?%40action=login", {}, 1),
+        ("/issue5", {"@action": "login", "remember": "on"}, 1),
+        # Roundup knows no action here, and logs nobody in.
+        ("/rest/data/issue/5", {"@action": "login"}, 0),
+        ("/nowhere", {"@action": "login"}, 0),
     ],
 )
 async def test_a_login_in_any_spelling_shows_nothing(
-    site: Bench, path: str, action: dict[str, str], extra: dict[str, str]
+    site: Bench, path: str, sends: dict[str, str], seen: int
 ) -> None:
     """F05 F08: without ``__came_from`` Roundup answers a login with the record itself, status 200."""
     person = somebody()
@@ -134,18 +132,19 @@ async def test_a_login_in_any_spelling_shows_nothing(
     hand = site.hand()
     form = await hand.open("/")
     _, sent = hand.filled(form, LOGIN, {"at_action": None, "__came_from": None})
-    sent |= {"__login_name": person.login, "__login_password": PASSWORD, **action, **extra}
+    sent |= {"__login_name": person.login, "__login_password": PASSWORD, **sends}
     got = await hand.browser.post(path, sent, Origin=hand.origin, Referer=hand.origin + "/")
     assert not shows_somebody(got)
     assert not [name for name in hand.browser.cookies if "roundup" in name]
     again = await hand.browser.get("/issue5")
     assert not shows_somebody(again)
+    assert len(await site.of("login-seen", person.login)) == seen
 
 
 @pytest.mark.parametrize("spelt", [":action", "@action"])
 async def test_the_colon_spelling_of_an_action_is_closed(site: Bench, thief: Hand, spelt: str) -> None:
     """J11: ``:action`` beats ``@action``; a logout that is none would open a record under a page's rule."""
-    mark = len(site.tap.bytes)
+    mark = len(site.tap.sent)
     got = await thief.browser.get("/issue5?:action=show&@action=logout")
     assert got.status == 403
     assert site.tap.since(mark) == b""
@@ -166,7 +165,7 @@ async def test_basic_on_every_page_is_refused(site: Bench, agent: Person, thief:
     await direct.close()
     assert shows_somebody(naive)
     for hand in (site.hand(), thief):
-        mark = len(site.tap.bytes)
+        mark = len(site.tap.sent)
         for path in ("/issue5", "/rest/data/issue/5", "/", "/xmlrpc"):
             got = await hand.browser.get(path, Authorization=f"Basic {word}")
             assert got.status == 403
@@ -195,7 +194,7 @@ async def test_a_session_got_elsewhere_opens_nothing(site: Bench, agent: Person,
     ((name, stolen),) = [pair for pair in direct.browser.cookies.items() if "roundup" in pair[0]]
     await direct.browser.close()
     for hand in (site.hand(), thief):
-        mark = len(site.tap.bytes)
+        mark = len(site.tap.sent)
         kept = {**hand.browser.cookies, name: stolen}
         got = await hand.browser.request("GET", "/issue5", cookies=kept)
         assert not shows_somebody(got)
@@ -237,10 +236,9 @@ async def test_lists_and_records_are_counted_by_issue(site: Bench, agent: Person
     record = await hand.open("/issue7")
     assert "Prénom7" in record.text
     padded = await hand.open("/issue0007")
-    assert padded.status in {200, 404}
+    assert "Prénom7" in padded.text
     shown = [event for event in await site.accesses(agent.login) if event["rule"] == "issue"]
-    assert {tuple(event.get("patients", ())) for event in shown} <= {tuple(named(site, {"7"})), ()}
-    assert shown[0]["opened"]
+    assert [(event["opened"], set(event["patients"])) for event in shown] == [(True, named(site, {"7"}))] * 2
     led = await hand.send(home, "form:has(input[name='@number'])", at_number="9")
     assert (hand.at, "Prénom9" in led.text) == ("/issue9", True)
     assert await site.of("withheld", agent.login) == []
@@ -272,8 +270,11 @@ async def test_a_page_size_of_everybody_is_withheld(site: Bench, agent: Person) 
         "/issue?@template=help&properties=id,title", "/issue5?@template=index", "/issue5?:template=index",
         "/issue?@template=index&@columns=id", "/?@template=classlist",
         # Exports without ids, on other addresses, in other spellings.
-        "/issue?@action=export_csv&@columns=title", "/issue?@action=export_csv", "/issue5?@action=export_csv&@columns=id",
-        "/?@action=export_csv&@columns=id", "/issue?:action=export_csv&@columns=id", "/user?@action=export_csv&@columns=id",
+        "/issue?@action=export_csv&@columns=title", "/issue?@action=export_csv", "/?@action=export_csv&@columns=id",
+        "/issue5?@action=export_csv&@columns=id", "/issue?:action=export_csv&@columns=id",
+        "/user?@action=export_csv&@columns=id", "/issue?@action=EXPORT_csv_id&@columns=title",
+        # Links of mails: confirming a registration logs in, a reset sets a new password.
+        "/?@action=confrego&otk=x", "/issue5?@action=passrst&otk=x", "/user?@action=Register",
         # Other classes and programs' doors.
         "/user", "/query", "/keyword", "/rest", "/rest/data/msg/1", "/rest/data/issue/5/title", "/xmlrpc",
         "/issue5/name", "/issue%D9%A5", "/@@file/../issue5",
@@ -281,10 +282,22 @@ async def test_a_page_size_of_everybody_is_withheld(site: Bench, agent: Person) 
 )  # fmt: skip
 async def test_a_list_that_cannot_be_counted_is_closed(site: Bench, thief: Hand, path: str) -> None:
     """J02 J06 J12: nothing of these reaches Roundup."""
-    mark = len(site.tap.bytes)
+    mark = len(site.tap.sent)
     got = await thief.browser.get(path)
     assert got.status in {400, 403}
     assert site.tap.since(mark) == b""
+
+
+async def test_what_roundup_itself_would_have_shown(site: Bench, agent: Person) -> None:
+    """The naive outcome of the cases above: names in abundance, and no link that a profile could count."""
+    direct = Hand(Browser(site.tap.app_port, HOST))
+    form = await direct.open("/")
+    await direct.send(form, LOGIN, __login_name=agent.login, __login_password=PASSWORD)
+    for path in ("/issue?@columns=id&@group=title", "/issue5?:action=show&@action=logout"):
+        got = await direct.browser.get(path)
+        assert shows_somebody(got)
+        assert not issues(got)
+    await direct.browser.close()
 
 
 @pytest.mark.parametrize(
@@ -296,7 +309,7 @@ async def test_a_list_that_cannot_be_counted_is_closed(site: Bench, thief: Hand,
 )  # fmt: skip
 async def test_a_post_does_not_choose_what_is_shown(site: Bench, thief: Hand, extra: dict[str, str]) -> None:
     """J03: query and form are one to Roundup, so a failing "new" could bring back a list of names."""
-    mark = len(site.tap.bytes)
+    mark = len(site.tap.sent)
     got = await thief.browser.post("/issue", {"@action": "new", **extra})
     assert got.status == 403
     assert not shows_somebody(got)
@@ -336,12 +349,56 @@ async def test_rest_is_counted_too(site: Bench, agent: Person) -> None:
 # --- The honest day ---
 
 
+async def test_a_file_is_sent_and_fetched_again(site: Bench, agent: Person) -> None:
+    """Roundup's own form is multipart, with an empty or a real file beside the fields that tell the action."""
+    hand, _ = await inside(site, agent, "/issue40")
+    page = await hand.open("/issue40")
+    path, fields = hand.filled(page, "form[name=itemSynopsis]", {"at_note": "Courrier du médecin"})
+    edge = "----ecluse"
+    parts = [
+        f'--{edge}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    parts += [
+        (
+            f'--{edge}\r\nContent-Disposition: form-data; name="@file"; filename="lettre.txt"\r\n'
+            f"Content-Type: text/plain\r\n\r\nCher confrère\r\n--{edge}--\r\n"
+        )
+    ]
+    got = await hand.browser.request(
+        "POST",
+        path,
+        body="".join(parts).encode(),
+        headers={
+            "Content-Type": f"multipart/form-data; boundary={edge}",
+            "Origin": hand.origin,
+            "Referer": f"{hand.origin}/issue40",
+        },
+    )
+    assert got.status == 302
+    after = await hand.open("/issue40")
+    assert "Courrier du médecin" in after.text
+    link = re.search(r'href="(file\d+/lettre\.txt)"', after.text)
+    assert link is not None
+    fetched = await hand.open("/" + link.group(1))
+    assert (fetched.status, fetched.text) == (200, "Cher confrère")
+    event = (await site.accesses(agent.login))[-1]
+    number = re.findall(r"\d+", link.group(1))[0]
+    assert (event["rule"], set(event["patients"])) == (
+        "file-content",
+        named(site, {number}, "dossiers-files"),
+    )
+    assert await site.of("refused", agent.login) == []
+
+
 async def test_the_day_of_an_honest_agent(site: Bench, agent: Person) -> None:
     hand, home = await inside(site, agent)
     style = await hand.browser.get("/@@file/style.css")
     assert (style.status, (style.header("content-type") or "").partition(";")[0]) == (200, "text/css")
-    for path in ("/issue?@template=search", "/user3"):
-        assert (await hand.open(path)).status in {200, 403}
+    assert (await hand.open("/issue?@template=search")).status == 200
+    details = re.search(r'href="(user\d+)"', home.text)
+    assert details is not None
+    assert agent.login in (await hand.open("/" + details.group(1))).text
     fresh = await hand.open("/issue?@template=item")
     form = "form[name=itemSynopsis]"
     bad = await hand.send(fresh, form, title="", priority="1")
@@ -361,7 +418,7 @@ async def test_the_day_of_an_honest_agent(site: Bench, agent: Person) -> None:
     assert (nobody.status, issues(nobody)) == (200, set())
     message = re.search(r'href="(msg\d+)"', changed.text)
     assert message is not None
-    assert "Arrivée" in (await hand.open("/" + message.group(1))).text or message is not None
+    assert "Repartie" in (await hand.open("/" + message.group(1))).text
     for kind in ("refused", "withheld", "fail-closed", "would"):
         assert await site.of(kind, agent.login) == [], kind
     bye = re.search(r'href="([^"]*action=logout[^"]*)"', home.text)

@@ -65,7 +65,7 @@ class Tap:
     """Passes every byte on between gateway and application, and keeps those of the gateway."""
 
     app_port: int
-    bytes: bytearray = field(default_factory=bytearray)
+    sent: bytearray = field(default_factory=bytearray)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -89,7 +89,7 @@ class Tap:
 
     def since(self, mark: int) -> bytes:
         """Return what the gateway sent to the application after the first *mark* bytes."""
-        return bytes(self.bytes[mark:])
+        return bytes(self.sent[mark:])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -109,12 +109,10 @@ class Tap:
             self._tasks.discard(task)
             writer.close()
 
-    async def _pass(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, keep: bool
-    ) -> None:
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, keep: bool) -> None:
         while data := await source.read(65_536):
             if keep:
-                self.bytes += data
+                self.sent += data
             sink.write(data)
             await sink.drain()
         sink.write_eof()
@@ -194,13 +192,13 @@ class Hand:
         path, sent = self.filled(page, form, fields)
         node = LexborHTMLParser(page.text).css_first(form)
         if node is not None and (node.attributes.get("method") or "get").lower() == "get":
-            return await self.open(f"{path.partition('?')[0]}?{urlencode(sent)}", Referer=self.origin + self.at)
+            return await self.open(
+                f"{path.partition('?')[0]}?{urlencode(sent)}", Referer=self.origin + self.at
+            )
         got = await self.browser.post(path, sent, Origin=self.origin, Referer=self.origin + self.at)
         return await self._follow(path, got)
 
-    def filled(
-        self, page: Got, form: str, fields: Mapping[str, str | None]
-    ) -> tuple[str, dict[str, str]]:
+    def filled(self, page: Got, form: str, fields: Mapping[str, str | None]) -> tuple[str, dict[str, str]]:
         """Return where the form goes and what a browser would send."""
         node = LexborHTMLParser(page.text).css_first(form)
         assert node is not None, f"no {form} on {self.at}: {page.status} {page.text[:1500]}"

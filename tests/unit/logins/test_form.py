@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.logins import NameFault, account_name, attempt, needs_body
+from gateway.logins import NameFault, account_name, attempt, disguised, needs_body
 from gateway.vocabulary.logins import AccountPlace, AccountSource, LoginRule, Op, ParamPlace, ParamTest
 from gateway.vocabulary.messages import RequestFacts, ResponseFacts
 from tests.people import DR_MARTIN, INTRUDER
@@ -90,7 +90,8 @@ def test_attempts(rule: LoginRule, request_: RequestFacts, fits: bool) -> None:
         (way(BY_FORM), asked(body=b""), False),
         (way(BY_FORM), asked("GET", body=None), False),
         (way(BY_FORM), asked(path="/x", body=None), False),
-        (way(BY_QUERY), asked(body=None), False),
+        (way(BY_QUERY), asked(body=None), True),
+        (way(BY_QUERY, methods=("GET",)), asked("GET", body=None), False),
         (way(BY_QUERY, path=None, params=(HAS_USER,)), asked(body=None), True),
         (way(BY_QUERY, path=None, params=(HAS_USER, ACTION)), asked(body=None), False),
         (way(BY_BASIC), asked(body=None), False),
@@ -138,6 +139,12 @@ FORM_BODY = f"u={ME}&p={DR_MARTIN.password}".encode()
         (way(BY_FORM), asked(body=b"u=dr.martin&u%00=intrus"), NameFault.AMBIGUOUS),
         (way(BY_FORM), asked(body=b"u=dr.martin;u=intrus"), NameFault.AMBIGUOUS),
         (way(BY_FORM), asked(query="u=intrus", body=FORM_BODY), NameFault.AMBIGUOUS),
+        # A form's field in the query beside a name in JSON.
+        (
+            way(BY_FORM, BY_JSON),
+            asked(query="u=intrus", body=b'{"user": {"login": "dr.martin"}}', kind=JSON),
+            NameFault.AMBIGUOUS,
+        ),
         (way(BY_QUERY), asked(query="u=dr.martin", body=b"u=intrus"), NameFault.AMBIGUOUS),
         (way(BY_FORM), asked(query="u", body=FORM_BODY), ME),
         (
@@ -228,3 +235,31 @@ def test_nothing_raises(body: bytes, query: str, kind: str | None) -> None:
     rule = way(BY_FORM, BY_QUERY, BY_JSON, BY_BASIC, path=None, params=(HAS_USER,))
     attempt((rule,), request)
     assert account_name(rule, request) not in ("", None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "request_", "names"),
+    [
+        # The page of the form, with and without a name filled in.
+        (way(BY_FORM), asked("GET", body=None), None),
+        (way(BY_FORM), asked("GET", query="u=dr.martin", body=None), ("dr.martin",)),
+        (way(BY_FORM), asked("HEAD", query="a=b&u=dr.martin", body=None), ("dr.martin",)),
+        (way(BY_FORM), asked("GET", query="u=dr.martin&u[]=intrus", body=None), ("dr.martin", "intrus")),
+        # Any method that changes something.
+        (way(BY_FORM), asked("PUT", body=None), ()),
+        (way(BY_JSON), asked("PATCH", path="/LOGIN/", body=None), ()),
+        # Elsewhere, or under other conditions, it is none.
+        (way(BY_FORM), asked("PUT", path="/x", body=None), None),
+        (way(BY_FORM, params=(ACTION,)), asked("GET", query="u=dr.martin", body=None), None),
+        (
+            way(BY_FORM, params=(ACTION,)),
+            asked("GET", query="u=dr.martin&action=Login", body=None),
+            ("dr.martin",),
+        ),
+        (way(BY_FORM, path=None, params=(HAS_USER,)), asked("PUT", body=None), None),
+    ],
+)
+def test_logins_by_another_method(
+    rule: LoginRule, request_: RequestFacts, names: tuple[str, ...] | None
+) -> None:
+    assert disguised((rule,), request_) == (None if names is None else (rule, names))
