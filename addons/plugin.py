@@ -1,10 +1,16 @@
-"""The guard as a mitmproxy plugin, to try it out: ``mitmdump -s addons/plugin.py --set ecluse_config=...``.
+"""The guard as a mitmproxy plugin, to try it out in front of an app before anything is installed.
 
-Not for production: a script that mitmproxy reloads or unloads leaves the door open behind it. Production
-runs ``ecluse serve``. The plugin refuses to start on options that would let answers pass unseen.
+Write ``ecluse.yaml`` and its keys as for the gateway, then::
+
+    mitmdump -s addons/__init__.py --mode reverse:http://127.0.0.1:9 --listen-port 8443
+        --set ecluse_config=ecluse.yaml --set rawtcp=false --set http2=false --set http3=false
+        --set connection_strategy=lazy --set keep_host_header=true --set onboarding=false
+
+Not for production: a script that mitmproxy reloads or unloads leaves the door open behind it, and
+mitmproxy's own addons stay in the chain. Production runs ``ecluse serve``. The plugin refuses to start on
+options that would let answers pass unseen.
 """
 
-import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,7 +21,6 @@ from addons.guard import Guard
 from addons.sentinel import Sentinel
 from addons.upstreams import Upstreams
 from gateway.assembly import open_services
-from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, load
 from gateway.engine import Engine
 
@@ -60,7 +65,7 @@ class Plugin:
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
         self._guard: Guard | None = None
-        self._upstreams = Upstreams(())
+        self.upstreams = Upstreams(())
 
     def load(self, loader: Loader) -> None:
         """Declare our one option."""
@@ -82,14 +87,13 @@ class Plugin:
         except ConfigurationFaults as found:
             raise _refused("; ".join(str(fault) for fault in found.faults)) from found
         services = await self._stack.enter_async_context(open_services(loaded))
-        self._upstreams.replace(app.upstream for app in loaded.policy.apps.values())
+        self.upstreams.replace(app.upstream for app in loaded.policy.apps.values())
         self._guard = Guard(Engine(services))
 
-    def done(self) -> None:
+    async def done(self) -> None:
         """Close the log and the store."""
         self._guard = None
-        if asyncio.get_event_loop_policy() is not None:
-            spawn(self._stack.aclose(), "ecluse-plugin-close")
+        await self._stack.aclose()
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """See Guard."""
@@ -122,4 +126,5 @@ class Plugin:
             await self._guard.websocket_message(flow)
 
 
-addons = [Plugin(), Sentinel()]
+_plugin = Plugin()
+addons = [_plugin.upstreams, _plugin, Sentinel()]
