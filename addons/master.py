@@ -14,6 +14,7 @@ from mitmproxy import options
 from mitmproxy.addons import proxyserver
 from mitmproxy.master import Master
 
+from addons.dispatch import DirectAddons
 from addons.listener import Listener, server_context
 from addons.sentinel import Sentinel
 from addons.upstreams import Upstreams
@@ -85,6 +86,7 @@ class GateMaster(Master):
                 listen_host=settings.listen_host, listen_port=settings.listen_port, mode=[_DEAD_UPSTREAM]
             )
         )
+        self.addons = DirectAddons(self)
         self._proxyserver = proxyserver.Proxyserver()  # type: ignore[no-untyped-call]
         self._ready = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -95,7 +97,7 @@ class GateMaster(Master):
             *addons,
             Sentinel(),
         )
-        self.addons.add(*chain)  # type: ignore[no-untyped-call]
+        self.addons.add(*chain)
         self.options.update(**hardened_options(settings))  # type: ignore[no-untyped-call]
 
     @classmethod

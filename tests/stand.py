@@ -377,7 +377,12 @@ def mini_config() -> dict[str, Any]:
         "methods": ["GET", "HEAD", "POST", "PUT", "DELETE"],
         "cookies": {"neutral": ["lang"]},
         "login": [
-            {"name": "form", "path": "/login", "account": "user", "success": {"status": 302, "location": "^/$"}}
+            {
+                "name": "form",
+                "path": "/login",
+                "account": "user",
+                "success": {"status": 302, "location": "^/$"},
+            }
         ],
         "routes": [
             {"name": "static", "kind": "public", "path": "/static/*"},
@@ -480,7 +485,9 @@ class Stand:
         assert got.status == 303, (got.status, got.text[:300])
         return browser
 
-    async def log_in(self, person: Person, browser: Browser | None = None, code: str | None = None) -> Browser:
+    async def log_in(
+        self, person: Person, browser: Browser | None = None, code: str | None = None
+    ) -> Browser:
         """Log *person* in, code and all."""
         if person.login not in self.secrets:
             await self.enrol(person)

@@ -10,7 +10,7 @@ from gateway.vocabulary.keys import KeyRing
 RING = KeyRing("binding", "k1", {"k1": bytes(range(32))})
 NEUTRAL = ("lang", "csrf*")
 
-headers = st.lists(st.text("abclng_=;,\" sid-csrf", max_size=40), min_size=0, max_size=3).map(tuple)
+headers = st.lists(st.text('abclng_=;," sid-csrf', max_size=40), min_size=0, max_size=3).map(tuple)
 
 
 @given(headers)
