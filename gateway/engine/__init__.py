@@ -2,7 +2,7 @@
 
 from gateway import telemetry
 from gateway.audit.describe import Context, tell
-from gateway.engine import login_answers, own_pages, records, requests, responses
+from gateway.engine import login_answers, metering, own_pages, records, requests, responses
 from gateway.engine.exchange import (
     Answer,
     AwaitBody,
@@ -201,13 +201,11 @@ class Engine:
 
     def piece_may_leave(self, exchange: Exchange, piece: bytes) -> bool:
         """Count one piece of a stream: its bytes, and the personal data it shows."""
-        return responses.meter_piece(exchange, piece)
+        return metering.meter_piece(exchange, piece)
 
     async def message_may_leave(self, exchange: Exchange, content: bytes) -> bool:
         """Charge one message of an open socket: its bytes, and the personal data it shows."""
-        return exchange.stage is Stage.FULL and await responses.meter_message(
-            exchange, self.services, content
-        )
+        return exchange.stage is Stage.FULL and await metering.meter_message(exchange, self.services, content)
 
     def note_cut(self, exchange: Exchange) -> None:
         """Record that a stream was cut."""
@@ -215,4 +213,4 @@ class Engine:
 
     async def still_welcome(self, exchange: Exchange) -> bool:
         """Tell whether a long-lived exchange may go on: session live, account not locked; charges its bytes."""
-        return exchange.stage is Stage.FULL and await responses.settle_meter(exchange, self.services)
+        return exchange.stage is Stage.FULL and await metering.settle_meter(exchange, self.services)

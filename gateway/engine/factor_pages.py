@@ -1,17 +1,15 @@
 """The second factor asked, enrolled and proven; then the parked answer is handed over."""
 
 from gateway import telemetry
-from gateway.accounts import enrolment, invitation, names, recovery, totp, verification
+from gateway.accounts import enrolment, invitation, recovery, totp, verification
 from gateway.accounts.store import AttemptFault, InvitationProven
-from gateway.accounts.verification import Refusal, Refused, Verified
+from gateway.accounts.verification import Refusal, Refused
 from gateway.engine import records
-from gateway.engine.browsers import browser_label
-from gateway.engine.login_answers import hand_over, note_opened, park, relative, session_cookie, unpark
+from gateway.engine.login_answers import hand_over, note_opened, park, session_cookie, unpark
 from gateway.engine.replies import home_path, login_path, redirect, refusal, with_headers
 from gateway.engine.visitor import Visitor
 from gateway.pages import views
-from gateway.policy import params
-from gateway.policy.policy import Basic, Flow
+from gateway.policy.policy import Flow
 from gateway.sessions import ticket
 from gateway.sessions.parking import Parked
 from gateway.vocabulary.decision import Reason
@@ -22,7 +20,7 @@ from gateway.vocabulary.messages import Reply
 HASH_COST = recovery.HashCost()
 
 
-def _away(visitor: Visitor) -> Reply:
+def away(visitor: Visitor) -> Reply:
     """Send somebody who owes nothing here to where they can go on."""
     exchange = visitor.exchange
     if visitor.stage is Stage.FULL:
@@ -41,7 +39,7 @@ async def show_code(visitor: Visitor) -> Reply:
     if visitor.stage is Stage.PENDING and not _owes_code(visitor):
         return redirect(f"{visitor.exchange.policy.prefix}invitation")
     if not _owes_code(visitor):
-        return _away(visitor)
+        return away(visitor)
     return views.code(visitor.look, token=visitor.token())
 
 
@@ -49,7 +47,7 @@ async def take_code(visitor: Visitor) -> Reply:
     """Check the code; when it is right, open the session and hand over what the app answered."""
     account, form = visitor.account, visitor.form
     if not _owes_code(visitor) or account is None or form is None:
-        return _away(visitor)
+        return away(visitor)
     realm, services = visitor.exchange.realm, visitor.services
     found = await verification.verify_code(
         services.accounts,
@@ -61,18 +59,18 @@ async def take_code(visitor: Visitor) -> Reply:
         dormant_s=realm.dormant_s,
     )
     if isinstance(found, Refused):
-        error = _tell_refused(visitor, account, found)
+        error = tell_refused(visitor, account, found)
         return views.code(
             visitor.look,
             token=visitor.token(),
             error=error,
             retry_after_s=found.retry_after_s or None,
-            status=_status(found),
+            status=status_of(found),
         )
     return await _open(visitor, account, EventKind.CODE_ACCEPTED)
 
 
-def _tell_refused(
+def tell_refused(
     visitor: Visitor, account: AccountRef, found: Refused, *, named: bool = True
 ) -> views.FormError:
     telemetry.CODES.labels(account.realm, "refused").inc()
@@ -96,14 +94,14 @@ def _tell_refused(
     return views.FormError.TOO_MANY if found.retry_after_s else views.FormError.WRONG
 
 
-def _status(found: Refused) -> int:
+def status_of(found: Refused) -> int:
     return 429 if found.retry_after_s and found.why is Refusal.DELAYED else 403
 
 
 async def show_recovery(visitor: Visitor) -> Reply:
     """Ask for a recovery code."""
     if not _owes_code(visitor):
-        return _away(visitor)
+        return away(visitor)
     return views.recovery(visitor.look, token=visitor.token())
 
 
@@ -111,7 +109,7 @@ async def take_recovery(visitor: Visitor) -> Reply:
     """Use a recovery code up; it works once and the person is told how many are left."""
     account, form = visitor.account, visitor.form
     if not _owes_code(visitor) or account is None or form is None:
-        return _away(visitor)
+        return away(visitor)
     realm = visitor.exchange.realm
     found = await verification.verify_recovery(
         visitor.services.accounts,
@@ -122,13 +120,13 @@ async def take_recovery(visitor: Visitor) -> Reply:
         dormant_s=realm.dormant_s,
     )
     if isinstance(found, Refused):
-        error = _tell_refused(visitor, account, found)
+        error = tell_refused(visitor, account, found)
         return views.recovery(
             visitor.look,
             token=visitor.token(),
             error=error,
             retry_after_s=found.retry_after_s or None,
-            status=_status(found),
+            status=status_of(found),
         )
     return await _open(visitor, account, EventKind.RECOVERY_USED, recovery_left=found.recovery_left)
 
@@ -145,7 +143,7 @@ async def _open(
     exchange, services = visitor.exchange, visitor.services
     old_id = exchange.session_id
     if old_id is None:
-        return _away(visitor)
+        return away(visitor)
     telemetry.CODES.labels(account.realm, "accepted").inc()
     if kind is not None and not await records.keep(exchange, services, kind, account=account.name):
         return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
@@ -172,7 +170,7 @@ async def go_on(visitor: Visitor) -> Reply:
     """Hand over what was parked, after a page that had to be read first."""
     account, session_id = visitor.account, visitor.exchange.session_id
     if visitor.stage is not Stage.FULL or account is None or session_id is None:
-        return _away(visitor)
+        return away(visitor)
     return hand_over(visitor.exchange, await unpark(visitor.services, account.id, session_id))
 
 
@@ -180,7 +178,7 @@ async def show_grace(visitor: Visitor) -> Reply:
     """Tell somebody without a factor until when that is enough; the page before the app, once a login."""
     until_ms = visitor.exchange.realm.grace_until_ms
     if visitor.stage is not Stage.FULL or until_ms is None:
-        return _away(visitor)
+        return away(visitor)
     next_path = f"{visitor.exchange.policy.prefix}continue"
     return views.grace(visitor.look, until_ms=until_ms, next_path=next_path)
 
@@ -190,7 +188,7 @@ async def show_invitation(visitor: Visitor) -> Reply:
     if _owes_code(visitor):
         return redirect(f"{visitor.exchange.policy.prefix}code")
     if visitor.stage is not Stage.PENDING:
-        return _away(visitor)
+        return away(visitor)
     if await _proven(visitor) is not None:
         return redirect(f"{visitor.exchange.policy.prefix}enrol")
     return views.invitation(visitor.look, token=visitor.token())
@@ -200,7 +198,7 @@ async def take_invitation(visitor: Visitor) -> Reply:
     """Check the invitation code and remember in the session that it was shown."""
     claims, form, services = visitor.exchange.claims, visitor.form, visitor.services
     if visitor.stage is not Stage.PENDING or _owes_code(visitor) or claims is None or form is None:
-        return _away(visitor)
+        return away(visitor)
     account = visitor.account
     name = account.name if account is not None else None
     typed = invitation.code_hash(services.keys.names, claims.account_id, form.get("invitation", ""))
@@ -240,7 +238,7 @@ async def show_enrolment(visitor: Visitor) -> Reply:
 async def _enrolment(visitor: Visitor, error: views.FormError | None, status: int) -> Reply:
     account, services = visitor.account, visitor.services
     if visitor.stage is not Stage.PENDING or _owes_code(visitor) or account is None:
-        return _away(visitor)
+        return away(visitor)
     proven, session_id = await _proven(visitor), visitor.exchange.session_id
     if proven is None or session_id is None:
         return redirect(f"{visitor.exchange.policy.prefix}invitation")
@@ -266,7 +264,7 @@ async def take_enrolment(visitor: Visitor) -> Reply:
     """Keep the factor when its first code is right, and show the recovery codes once."""
     account, services, form = visitor.account, visitor.services, visitor.form
     if visitor.stage is not Stage.PENDING or _owes_code(visitor) or account is None or form is None:
-        return _away(visitor)
+        return away(visitor)
     proven, session_id = await _proven(visitor), visitor.exchange.session_id
     if proven is None or session_id is None:
         return redirect(f"{visitor.exchange.policy.prefix}invitation")
@@ -292,113 +290,3 @@ async def take_enrolment(visitor: Visitor) -> Reply:
         await services.accounts.reset(account.id)
         return refusal(visitor.exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
     return await _open(visitor, account, None, codes=found.recovery_codes)
-
-
-async def show_start(visitor: Visitor) -> Reply:
-    """before-login: ask for name and code, or for name and invitation."""
-    exchange = visitor.exchange
-    if exchange.app.flow is not Flow.BEFORE_LOGIN or visitor.stage is Stage.FULL:
-        return _away(visitor)
-    if visitor.stage is Stage.PENDING:
-        return redirect(f"{exchange.policy.prefix}enrol")
-    query = exchange.facts.query
-    by = next(iter(params.query_values(query, "by")), "code")
-    wanted = next(iter(params.query_values(query, "next")), "/")
-    kind = by if by in {"recovery", "invitation"} else "code"
-    return views.start(visitor.look, token=visitor.token(), next=relative(wanted), by=kind)  # type: ignore[arg-type]
-
-
-async def take_start(visitor: Visitor) -> Reply:
-    """before-login: check name and code; the app's own login, under the same name, is owed next."""
-    exchange, services, form = visitor.exchange, visitor.services, visitor.form
-    if exchange.app.flow is not Flow.BEFORE_LOGIN or form is None:
-        return _away(visitor)
-    wanted = relative(form.get("next", "/"))
-    by = "invitation" if "invitation" in form else "code"
-    try:
-        ref = names.account_ref(
-            form.get("login", ""), exchange.realm.name, exchange.realm.mapping, services.keys.names
-        )
-    except names.NameRefused:
-        return _start_again(visitor, by, wanted, views.FormError.WRONG, None, 403)
-    if by == "invitation":
-        return await _start_invited(visitor, ref, wanted, form["invitation"])
-    typed = form.get("code", "")
-    found = await _check_either(visitor, ref, typed)
-    if isinstance(found, Refused):
-        known = await records.known_name(services, ref)
-        error = _tell_refused(visitor, ref, found, named=known is not None)
-        return _start_again(visitor, by, wanted, error, found.retry_after_s or None, _status(found))
-    kind = EventKind.CODE_ACCEPTED if found.step is not None else EventKind.RECOVERY_USED
-    if not await records.keep(exchange, services, kind, account=ref.name):
-        return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
-    # With Basic the app checks the password on every request, so nothing more is owed than the agreement of names.
-    stage = Stage.FULL if exchange.app.basic is Basic.LOGIN else Stage.CODE_FIRST
-    return await _started(visitor, ref, stage, wanted, None)
-
-
-async def _check_either(visitor: Visitor, ref: AccountRef, typed: str) -> Verified | Refused:
-    services, realm = visitor.services, visitor.exchange.realm
-    if len([char for char in typed if char.isalnum()]) <= 10:
-        return await verification.verify_code(
-            services.accounts,
-            services.keys.sealing,
-            ref.id,
-            typed,
-            realm.budget,
-            services.clock.now_ms(),
-            dormant_s=realm.dormant_s,
-        )
-    return await verification.verify_recovery(
-        services.accounts, ref.id, typed, realm.budget, HASH_COST, dormant_s=realm.dormant_s
-    )
-
-
-async def _start_invited(visitor: Visitor, ref: AccountRef, wanted: str, typed: str) -> Reply:
-    services = visitor.services
-    hashed = invitation.code_hash(services.keys.names, ref.id, typed)
-    found = await services.accounts.try_invitation(ref.id, hashed, visitor.exchange.realm.budget)
-    if not isinstance(found, InvitationProven):
-        known = await records.known_name(services, ref)
-        detail = (("why", found.why.value), ("account_id", ref.id))
-        records.soon(visitor.exchange, services, EventKind.INVITATION_REFUSED, account=known, detail=detail)
-        waits = found.why in {AttemptFault.DELAYED, AttemptFault.EVERYBODY_DELAYED}
-        error = views.FormError.TOO_MANY if waits else views.FormError.WRONG
-        retry = found.retry_after_s if waits else None
-        return _start_again(visitor, "invitation", wanted, error, retry, 429 if waits else 403)
-    if not await records.keep(visitor.exchange, services, EventKind.INVITATION_USED, account=ref.name):
-        return refusal(visitor.exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
-    return await _started(visitor, ref, Stage.INVITED_FIRST, wanted, found.invitation_id)
-
-
-def _start_again(
-    visitor: Visitor, by: str, wanted: str, error: views.FormError, retry_after_s: int | None, status: int
-) -> Reply:
-    return views.start(
-        visitor.look,
-        token=visitor.token(),
-        error=error,
-        next=wanted,
-        by="invitation" if by == "invitation" else "code",
-        retry_after_s=retry_after_s,
-        status=status,
-    )
-
-
-async def _started(
-    visitor: Visitor, ref: AccountRef, stage: Stage, wanted: str, invitation_id: str | None
-) -> Reply:
-    exchange, services = visitor.exchange, visitor.services
-    opened = await services.sessions.open(
-        ref.id,
-        exchange.app.name,
-        stage,
-        exchange.realm.sessions,
-        address=exchange.facts.client_address,
-        agent=browser_label(exchange.facts.header("user-agent")),
-        invitation=invitation_id or "",
-    )
-    session_id = opened.session_id
-    if stage is Stage.FULL and not await note_opened(exchange, services, ref, session_id, opened.closed):
-        return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
-    return redirect(wanted, ("set-cookie", session_cookie(exchange, services, ref.id, session_id)))

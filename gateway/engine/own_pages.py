@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 
-from gateway.engine import factor_pages, records, session_pages
+from gateway.engine import factor_pages, records, session_pages, start_pages
 from gateway.engine.exchange import Exchange
 from gateway.engine.gather import cookies_of, limits_for, read_claims
 from gateway.engine.login_answers import is_enrolled
@@ -33,7 +33,7 @@ _GET: dict[str, Page] = {
     "enrol": factor_pages.show_enrolment,
     "continue": factor_pages.go_on,
     "grace": factor_pages.show_grace,
-    "start": factor_pages.show_start,
+    "start": start_pages.show_start,
     "sessions": session_pages.show_sessions,
     "logout": session_pages.show_signed_out,
 }
@@ -42,7 +42,7 @@ _POST: dict[str, Page] = {
     "recovery": factor_pages.take_recovery,
     "invitation": factor_pages.take_invitation,
     "enrol": factor_pages.take_enrolment,
-    "start": factor_pages.take_start,
+    "start": start_pages.take_start,
     "sessions": session_pages.close_sessions,
     "logout": session_pages.log_out,
 }

@@ -3,21 +3,20 @@
 import re
 from dataclasses import replace
 
-from gateway import disclosure, telemetry
+from gateway import disclosure
 from gateway.audit.describe import tell
 from gateway.engine import headers, login_answers, records
 from gateway.engine.exchange import Answer, BodyPlan, Exchange, Pass, ResponseAction
-from gateway.engine.replies import refusal
 from gateway.engine.services import Services
-from gateway.lookups import Revealed, RevealQuestion, reveal
+from gateway.engine.spending import audit_down, release, spend, withhold
 from gateway.policy import bodies
-from gateway.policy.request import BasicState, StoreState
+from gateway.policy.request import BasicState
 from gateway.policy.response import Outcome, decide_response
 from gateway.sessions import forms, ticket
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
-from gateway.vocabulary.decision import Forward, Reason, Release, ResponseDecision, Withhold
+from gateway.vocabulary.decision import Forward, Reason, Withhold
 from gateway.vocabulary.events import EventKind
-from gateway.vocabulary.limits import Charge, Control, Exhausted, Mode
+from gateway.vocabulary.limits import Charge
 from gateway.vocabulary.messages import Reply, ResponseFacts
 from gateway.vocabulary.records import (
     REQUEST_PLACES,
@@ -106,7 +105,7 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
     else:
         seen = disclosure.read(route.extraction, exchange.facts, match.captures, response)
     if isinstance(seen, Uninspectable):
-        return _withhold(
+        return withhold(
             exchange,
             services,
             decide_response(Outcome(route.name, readable=False)),
@@ -123,9 +122,9 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
         bytes=seen.decoded_bytes,
         exports=1 if route.kind is RouteKind.EXPORT else 0,
     )
-    decision = await _spend(exchange, services, response, charge, len(members))
+    decision = await spend(exchange, services, response, charge, len(members))
     if isinstance(decision, Withhold):
-        return _withhold(exchange, services, decision)
+        return withhold(exchange, services, decision)
     event = tell(
         EventKind.ACCESS,
         exchange.context(),
@@ -141,8 +140,8 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
         sensitivity=route.sensitivity.value,
     )
     if not await records.keep_event(services, event):
-        return _withhold(exchange, services, _audit_down(route.name))
-    return _release(exchange, services, response, decision)
+        return withhold(exchange, services, audit_down(route.name))
+    return release(exchange, services, response, decision)
 
 
 async def _redirected(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
@@ -196,12 +195,12 @@ async def _sighted(
     found = _pieces(exchange, response)
     if isinstance(found, Uninspectable):
         unreadable = decide_response(Outcome(rule, readable=False))
-        return _withhold(exchange, services, unreadable, (("why", found.why.value),))
+        return withhold(exchange, services, unreadable, (("why", found.why.value),))
     seen, whose = found.counted, exchange.session_id or exchange.facts.request_id
     fresh = services.shown.fresh(whose, found.all)
-    decision = await _spend(exchange, services, response, Charge(probes=probes, sightings=fresh), seen.total)
+    decision = await spend(exchange, services, response, Charge(probes=probes, sightings=fresh), seen.total)
     if isinstance(decision, Withhold):
-        return _withhold(exchange, services, decision)
+        return withhold(exchange, services, decision)
     if seen.total or exchange.revealing:
         kind = EventKind.SIGHTED if seen.total else EventKind.ACCESS
         event = tell(
@@ -217,10 +216,10 @@ async def _sighted(
             else (("probe", "true"),) * probes,
         )
         if not await records.keep_event(services, event):
-            return _withhold(exchange, services, _audit_down(rule))
+            return withhold(exchange, services, audit_down(rule))
     if seen.total and exchange.session_id is not None:
         services.shown.keep(whose, found.all)
-    return _release(exchange, services, response, decision)
+    return release(exchange, services, response, decision)
 
 
 def _count(exchange: Exchange, response: ResponseFacts) -> Sightings | Uninspectable:
@@ -234,94 +233,6 @@ def _pieces(exchange: Exchange, response: ResponseFacts) -> disclosure.Pieces | 
     return disclosure.pieces(exchange.facts, response, exchange.app.max_page_bytes)
 
 
-async def _spend(
-    exchange: Exchange, services: Services, response: ResponseFacts, charge: Charge, reveals: int
-) -> ResponseDecision:
-    """Charge, follow the app's cookies, and hear whether the session still lives: one trip, or none."""
-    rule = exchange.decision.rule if exchange.decision is not None else "otherwise"
-    given, _ = headers.credentials_given(exchange, response.headers, services)
-    given = list(dict.fromkeys([*given, *exchange.jar_extra]))
-    if charge == Charge() and not given:
-        return decide_response(Outcome(rule, reveals=reveals))
-    if exchange.account is None or exchange.limits is None:
-        raise ValueError("a charge without an account")
-    question = RevealQuestion(
-        account_id=exchange.account.id,
-        session_id=exchange.session_id,
-        limits=exchange.limits,
-        charge=charge,
-        add_credentials=tuple(given),
-        drop_credentials=(),
-    )
-    store, revealed = StoreState.UP, None
-    try:
-        revealed = await reveal(services.store, question)
-    except StoreEmptied:
-        store = StoreState.EMPTIED
-    except StoreUnavailable:
-        store = StoreState.DOWN
-    return decide_response(_outcome(rule, reveals, store, revealed))
-
-
-def _outcome(rule: str, reveals: int, store: StoreState, revealed: Revealed | None) -> Outcome:
-    if revealed is None:
-        return Outcome(rule, reveals=reveals, store=store)
-    return Outcome(
-        rule,
-        reveals=reveals,
-        store=store,
-        standing=revealed.standing,
-        live=revealed.live,
-        spend=revealed.spend,
-    )
-
-
-def _release(
-    exchange: Exchange, services: Services, response: ResponseFacts, decision: ResponseDecision
-) -> ResponseAction:
-    if isinstance(decision, Release):
-        records.note_controls(exchange, services, decision.near, decision.would)
-    return Pass(headers.back(exchange, response.headers))
-
-
-def _audit_down(rule: str) -> Withhold:
-    return Withhold(rule, Reason.AUDIT_DOWN, 503, retry_after_s=5)
-
-
-def _withhold(
-    exchange: Exchange,
-    services: Services,
-    decision: ResponseDecision,
-    detail: tuple[tuple[str, str], ...] = (),
-) -> Answer:
-    """Keep the app's answer, tell the log why, and send a page with a reference instead."""
-    if not isinstance(decision, Withhold):
-        raise TypeError(f"not a withholding: {decision}")
-    telemetry.WITHHELD.labels(exchange.app.name, decision.control.value if decision.control else "").inc()
-    records.note_controls(exchange, services, (), decision.would)
-    records.soon(
-        exchange,
-        services,
-        EventKind.WITHHELD,
-        rule=decision.rule,
-        reason=decision.reason,
-        status=decision.status,
-        control=decision.control,
-        reference=exchange.facts.request_id[:8],
-        detail=detail,
-    )
-    return Answer(
-        refusal(
-            exchange,
-            decision.reason,
-            decision.status,
-            control=decision.control,
-            retry_after_s=decision.retry_after_s,
-            clear=decision.reason is Reason.ACCOUNT_LOCKED,
-        )
-    )
-
-
 async def _stranger(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
     """Release a stranger's answer when it shows nobody, and remember the cookies it sets on a ticket."""
     rule = exchange.decision.rule if exchange.decision is not None else "otherwise"
@@ -329,16 +240,16 @@ async def _stranger(exchange: Exchange, services: Services, response: ResponseFa
         try:
             door = await services.sessions.door_state(exchange.sent)
         except StoreEmptied:
-            return _withhold(exchange, services, Withhold(rule, Reason.STORE_EMPTIED, 503, retry_after_s=30))
+            return withhold(exchange, services, Withhold(rule, Reason.STORE_EMPTIED, 503, retry_after_s=30))
         except StoreUnavailable:
-            return _withhold(exchange, services, Withhold(rule, Reason.STORE_DOWN, 503, retry_after_s=5))
+            return withhold(exchange, services, Withhold(rule, Reason.STORE_DOWN, 503, retry_after_s=5))
         if door.sealed or door.in_flight:
-            return _withhold(exchange, services, Withhold(rule, Reason.LOGIN_IN_FLIGHT, 409, retry_after_s=1))
+            return withhold(exchange, services, Withhold(rule, Reason.LOGIN_IN_FLIGHT, 409, retry_after_s=1))
     if exchange.credentials.basic is BasicState.AGREES:
         return await login_answers.basic_answer(exchange, services, response)
     seen = _count(exchange, response)
     if isinstance(seen, Uninspectable):
-        return _withhold(
+        return withhold(
             exchange,
             services,
             decide_response(Outcome(rule, readable=False)),
@@ -346,7 +257,7 @@ async def _stranger(exchange: Exchange, services: Services, response: ResponseFa
         )
     too_much = seen.nirs or seen.total > exchange.app.stranger_sightings
     if too_much or _shows_patients(exchange, response) or _is_past_the_form(exchange, response):
-        return _withhold(exchange, services, Withhold(rule, Reason.NO_SESSION, 401))
+        return withhold(exchange, services, Withhold(rule, Reason.NO_SESSION, 401))
     return Pass(headers.back(exchange, response.headers, extra=_ticket(exchange, services, response)))
 
 
@@ -385,71 +296,3 @@ async def _logged_out(exchange: Exchange, services: Services, action: Pass) -> R
     if exchange.account is not None and exchange.session_id is not None:
         await login_answers.close_session(exchange, services, EventKind.LOGOUT)
     return Pass((*action.headers, ("set-cookie", forms.clear_cookie())))
-
-
-async def meter_message(exchange: Exchange, services: Services, content: bytes) -> bool:
-    """Charge one message of a socket before it leaves; what shows personal data is recorded first."""
-    as_text = ResponseFacts(200, (("content-type", "text/plain; charset=utf-8"),), content)
-    seen = disclosure.count(exchange.facts, as_text, exchange.app.max_page_bytes)
-    if isinstance(seen, Uninspectable) or exchange.account is None or exchange.limits is None:
-        return False
-    question = RevealQuestion(
-        account_id=exchange.account.id,
-        session_id=exchange.session_id,
-        limits=exchange.limits,
-        charge=Charge(bytes=len(content), sightings=seen.total),
-    )
-    try:
-        revealed = await reveal(services.store, question)
-    except (StoreEmptied, StoreUnavailable):
-        return False
-    if not revealed.live or isinstance(revealed.spend, Exhausted):
-        return False
-    if not seen.total:
-        return True
-    counts = (("nirs", str(seen.nirs)), ("phones", str(seen.phones)), ("emails", str(seen.emails)))
-    return await records.keep(exchange, services, EventKind.SIGHTED, detail=counts)
-
-
-def meter_piece(exchange: Exchange, piece: bytes) -> bool:
-    """Count one piece of a stream before it leaves; False when more is shown at once than an hour allows.
-
-    A stream is charged in short intervals, so what a burst may show is bounded here.
-    """
-    exchange.metered_bytes += len(piece)
-    if not exchange.streams_text:
-        return True
-    # A piece may end within a character; what is looked for is ASCII.
-    as_text = ResponseFacts(200, (("content-type", "text/plain; charset=iso-8859-1"),), piece)
-    seen = disclosure.count(exchange.facts, as_text, exchange.app.max_page_bytes)
-    if isinstance(seen, Uninspectable) or exchange.limits is None:
-        return False
-    exchange.metered_sightings += seen.total
-    return all(
-        limit.mode is Mode.OBSERVE or exchange.metered_sightings <= limit.hard
-        for limit in exchange.limits.limits
-        if limit.control is Control.SIGHTINGS_1H
-    )
-
-
-async def settle_meter(exchange: Exchange, services: Services) -> bool:
-    """Charge the bytes and sightings that a metered stream has shown so far; False when it must stop."""
-    if exchange.account is None or exchange.limits is None:
-        return False
-    counted, exchange.metered_bytes = exchange.metered_bytes, 0
-    sightings, exchange.metered_sightings = exchange.metered_sightings, 0
-    if sightings:
-        records.soon(exchange, services, EventKind.SIGHTED, detail=(("pieces", str(sightings)),))
-    question = RevealQuestion(
-        account_id=exchange.account.id,
-        session_id=exchange.session_id,
-        limits=exchange.limits,
-        charge=Charge(bytes=counted if exchange.revealing else 0, sightings=sightings),
-        add_credentials=(),
-        drop_credentials=(),
-    )
-    try:
-        revealed = await reveal(services.store, question)
-    except (StoreEmptied, StoreUnavailable):
-        return False
-    return revealed.live and not isinstance(revealed.spend, Exhausted)

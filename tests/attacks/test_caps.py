@@ -52,7 +52,9 @@ class OddApp(MiniApp):
             return Said(body=f"contact{page}@exemple.example, 01 99 00 1{page} 22")
         match query.get("as"):
             case "gzip":
-                return Said(body=gzip.compress(body), type=said.type, headers=(("Content-Encoding", "gzip"),))
+                return Said(
+                    body=gzip.compress(body, mtime=0), type=said.type, headers=(("Content-Encoding", "gzip"),)
+                )
             case "broken":
                 return Said(body=body[:-2], type=said.type)
             case "html":

@@ -65,7 +65,7 @@ class HeldApp(MiniApp):
             self.sessions.pop(seen.cookies.get("sid", ""), None)
             return Said(302, headers=(("Location", "/login"),))
         if seen.path == "/zipped":
-            page = gzip.compress(f"<p>Bienvenue {asked['user']}</p>".encode())
+            page = gzip.compress(f"<p>Bienvenue {asked['user']}</p>".encode(), mtime=0)
             return Said(200, page, (("Content-Encoding", "gzip"), ("Set-Cookie", "sid=zip; Path=/")))
         if seen.path == "/chunked":
             head = b"HTTP/1.1 200 X\r\nContent-Type: text/html\r\nSet-Cookie: sid=chunk; Path=/\r\n"

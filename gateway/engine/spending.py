@@ -1,0 +1,105 @@
+"""What an answer costs, and the two ways it can go: released, or withheld with a page of ours in its place."""
+
+from gateway import telemetry
+from gateway.engine import headers, records
+from gateway.engine.exchange import Answer, Exchange, Pass, ResponseAction
+from gateway.engine.replies import refusal
+from gateway.engine.services import Services
+from gateway.lookups import Revealed, RevealQuestion, reveal
+from gateway.policy.request import StoreState
+from gateway.policy.response import Outcome, decide_response
+from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.vocabulary.decision import Reason, Release, ResponseDecision, Withhold
+from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.limits import Charge
+from gateway.vocabulary.messages import ResponseFacts
+
+
+async def spend(
+    exchange: Exchange, services: Services, response: ResponseFacts, charge: Charge, reveals: int
+) -> ResponseDecision:
+    """Charge, follow the app's cookies, and hear whether the session still lives: one trip, or none."""
+    rule = exchange.decision.rule if exchange.decision is not None else "otherwise"
+    given, _ = headers.credentials_given(exchange, response.headers, services)
+    given = list(dict.fromkeys([*given, *exchange.jar_extra]))
+    if charge == Charge() and not given:
+        return decide_response(Outcome(rule, reveals=reveals))
+    if exchange.account is None or exchange.limits is None:
+        raise ValueError("a charge without an account")
+    question = RevealQuestion(
+        account_id=exchange.account.id,
+        session_id=exchange.session_id,
+        limits=exchange.limits,
+        charge=charge,
+        add_credentials=tuple(given),
+        drop_credentials=(),
+    )
+    store, revealed = StoreState.UP, None
+    try:
+        revealed = await reveal(services.store, question)
+    except StoreEmptied:
+        store = StoreState.EMPTIED
+    except StoreUnavailable:
+        store = StoreState.DOWN
+    return decide_response(_outcome(rule, reveals, store, revealed))
+
+
+def _outcome(rule: str, reveals: int, store: StoreState, revealed: Revealed | None) -> Outcome:
+    if revealed is None:
+        return Outcome(rule, reveals=reveals, store=store)
+    return Outcome(
+        rule,
+        reveals=reveals,
+        store=store,
+        standing=revealed.standing,
+        live=revealed.live,
+        spend=revealed.spend,
+    )
+
+
+def release(
+    exchange: Exchange, services: Services, response: ResponseFacts, decision: ResponseDecision
+) -> ResponseAction:
+    """Let the app's answer leave, and record the controls it brought near their bound."""
+    if isinstance(decision, Release):
+        records.note_controls(exchange, services, decision.near, decision.would)
+    return Pass(headers.back(exchange, response.headers))
+
+
+def audit_down(rule: str) -> Withhold:
+    """Return the decision when the log cannot take what must be in it first."""
+    return Withhold(rule, Reason.AUDIT_DOWN, 503, retry_after_s=5)
+
+
+def withhold(
+    exchange: Exchange,
+    services: Services,
+    decision: ResponseDecision,
+    detail: tuple[tuple[str, str], ...] = (),
+) -> Answer:
+    """Keep the app's answer, tell the log why, and send a page with a reference instead."""
+    if not isinstance(decision, Withhold):
+        raise TypeError(f"not a withholding: {decision}")
+    telemetry.WITHHELD.labels(exchange.app.name, decision.control.value if decision.control else "").inc()
+    records.note_controls(exchange, services, (), decision.would)
+    records.soon(
+        exchange,
+        services,
+        EventKind.WITHHELD,
+        rule=decision.rule,
+        reason=decision.reason,
+        status=decision.status,
+        control=decision.control,
+        reference=exchange.facts.request_id[:8],
+        detail=detail,
+    )
+    return Answer(
+        refusal(
+            exchange,
+            decision.reason,
+            decision.status,
+            control=decision.control,
+            retry_after_s=decision.retry_after_s,
+            clear=decision.reason is Reason.ACCOUNT_LOCKED,
+        )
+    )
