@@ -12,6 +12,7 @@ _PHONE = re.compile(r"(?<!\d)0\d(?:[ .]?\d\d){4}(?!\d)")
 _EMAIL = re.compile(r"[\w.+-]+@[\w.-]+\w")
 _NIR = re.compile(r"(?<!\d)[12]\d{4}(?:\d\d|2[AB])\d{8}(?!\d)")
 _MARK = re.compile(r'data-dossier="(\d+)"|"id":\s*(\d+)')
+_CSV = re.compile(r"(?im)^content-type:\s*text/csv")
 _APART = (1, 2)
 """A first name stands beside a surname, or one word away: ``"nom":"X","prenom":"Y"``."""
 
@@ -34,7 +35,9 @@ class Recogniser:
         """Return the ids of everybody whom *content* (headers and decoded body) shows in any way."""
         text = html.unescape(_ESCAPED.sub(lambda m: chr(int(m[1], 16)), content.decode("utf-8", "replace")))
         found = {int(one or other) for one, other in _MARK.findall(text)} & self._ids
-        for told in (text, _TAG.sub(" ", text)):
+        # In a table of lines, the first name of one and the surname of the next are nobody.
+        whole = text.splitlines() if _CSV.search(text) else [text, _TAG.sub(" ", text)]
+        for told in whole:
             found |= self._named_in([word.lower() for word in _WORD.findall(told)])
         found |= {
             self._phones[digits]

@@ -52,3 +52,11 @@ def test_every_trace_of_somebody_is_seen(content: str) -> None:
 )
 def test_nothing_else_is(content: str) -> None:
     assert KNOWS.ids_in(content.encode("latin-1", "replace")) == frozenset()
+
+
+def test_two_lines_of_a_table_are_not_one_person() -> None:
+    patients = make_patients(400)
+    knows = Recogniser(patients)
+    rows = [f"{one.id};{one.surname};{one.first_name};{one.age};{one.phone};" for one in patients[:200]]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv; charset=utf-8\r\n\r\n"
+    assert knows.ids_in(head + "\r\n".join(rows).encode()) == {one.id for one in patients[:200]}
