@@ -92,7 +92,7 @@ To try:
   2. Log in as t.leroy: a right password, but nobody invited him. He gets no further.
   3. Log in as n.caron with the invitation code above, and enrol an authenticator app.
   4. Play the thief: after login, open more than 40 records within ten minutes.
-  5. Read what was recorded:  {Path(sys.executable).parent / "ecluse"} audit query --config {stage.config}
+  5. Read what was recorded:  {Path(sys.executable).parent / "ecluse"} audit query --reason demo --config {stage.config}
 The app itself, without the gateway, is at http://localhost:{stage.app_port}. Codes change every 30 s:
 {"press Enter for the present ones, " if sys.stdin is not None and sys.stdin.isatty() else ""}press Ctrl-C to stop."""
     )
