@@ -80,7 +80,8 @@ class Desk:
         return (await self.page.locator("h1").last.inner_text()).strip()
 
     async def keys(self, *typed: str) -> None:
-        """Type texts with the Tab key between them, and Enter at the end."""
+        """Type texts with the Tab key between them, and Enter at the end, as soon as a field has the focus."""
+        await self.page.wait_for_function("document.activeElement.matches('input')")
         for position, text in enumerate(typed):
             if position:
                 await self.page.keyboard.press("Tab")
