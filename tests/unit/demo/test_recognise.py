@@ -1,5 +1,6 @@
 """Whom an answer shows: found by every trace of a person, and by nothing else."""
 
+import dataclasses
 import json
 
 import pytest
@@ -60,3 +61,22 @@ def test_two_lines_of_a_table_are_not_one_person() -> None:
     rows = [f"{one.id};{one.surname};{one.first_name};{one.age};{one.phone};" for one in patients[:200]]
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv; charset=utf-8\r\n\r\n"
     assert knows.ids_in(head + "\r\n".join(rows).encode()) == {one.id for one in patients[:200]}
+
+
+def test_people_of_one_name_are_told_apart_by_their_other_traces() -> None:
+    twin = dataclasses.replace(PATIENTS[1], surname=ONE.surname, first_name=ONE.first_name)
+    knows = Recogniser((ONE, twin))
+    assert knows.ids_in(f"{ONE.surname};{ONE.first_name};{ONE.phone}".encode()) == {ONE.id}
+    assert knows.ids_in(f"{ONE.surname} {ONE.first_name}".encode()) == {ONE.id, twin.id}
+
+
+def test_each_line_of_the_whole_export_is_its_own_patient() -> None:
+    patients = make_patients()
+    knows = Recogniser(patients)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv; charset=utf-8\r\n\r\n"
+    for start in range(0, len(patients), 100):
+        lot = patients[start : start + 100]
+        rows = [
+            f"{one.id};{one.surname};{one.first_name};{one.age};{one.phone};{one.email or ''}" for one in lot
+        ]
+        assert knows.ids_in(head + "\r\n".join(rows).encode()) == {one.id for one in lot}
