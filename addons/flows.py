@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from mitmproxy import http
 
+from addons.heads import WireHeaders
 from addons.ingress import Admitted, RawHead, upstream_fields
 from gateway.engine import Exchange, Onward
 from gateway.vocabulary.messages import Headers, Reply, RequestFacts, ResponseFacts
@@ -74,7 +75,7 @@ def send_on(flow: http.HTTPFlow, admitted: Admitted, action: Onward, *, upgrade:
     """Write the canonical target and exactly the decided headers onto the request."""
     flow.request.data.path = admitted.target
     fields = upstream_fields(admitted, headers=action.headers, upgrade=upgrade)
-    flow.request.headers = http.Headers(fields)
+    flow.request.headers = WireHeaders(fields)
 
 
 def response_facts(flow: http.HTTPFlow, *, with_body: bool) -> ResponseFacts:
@@ -89,9 +90,9 @@ def response_facts(flow: http.HTTPFlow, *, with_body: bool) -> ResponseFacts:
     return ResponseFacts(response.status_code, headers, body)
 
 
-def fields_of(headers: Headers) -> list[tuple[bytes, bytes]]:
+def fields_of(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     """Return header lines as bytes for the wire."""
-    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
+    return tuple((name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers)
 
 
 def response_of(reply: Reply, *, head_only: bool = False) -> http.Response:
@@ -102,7 +103,7 @@ def response_of(reply: Reply, *, head_only: bool = False) -> http.Response:
         http_version=b"HTTP/1.1",
         status_code=reply.status,
         reason=b"",
-        headers=http.Headers(fields),
+        headers=WireHeaders(tuple(fields)),
         content=b"" if head_only else reply.body,
         trailers=None,
         timestamp_start=0.0,

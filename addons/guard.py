@@ -16,6 +16,7 @@ from mitmproxy.connection import ConnectionState
 
 from addons import flows
 from addons.calm import calm_body, calm_headers
+from addons.heads import WireHeaders
 from addons.ingress import Admitted, Turned, admit
 from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, mark, mark_upgrade, verdict_of, was_sent
 from addons.upstreams import choose
@@ -176,7 +177,7 @@ class Guard:
             visit.plan = BodyPlan.BUFFER
             flow.metadata[_HELD] = action
             return
-        flow.response.headers = http.Headers(flows.fields_of(action.headers))
+        flow.response.headers = WireHeaders(flows.fields_of(action.headers))
         if head.status == _SWITCHING:
             mark(flow, RELEASE)
             return
@@ -220,7 +221,7 @@ class Guard:
         action = await self.engine.on_response(exchange, flows.response_facts(flow, with_body=True))
         exchange.settled = True
         if isinstance(action, Pass):
-            flow.response.headers = http.Headers(flows.fields_of(action.headers))
+            flow.response.headers = WireHeaders(flows.fields_of(action.headers))
             mark(flow, RELEASE)
         else:
             self._answer(flow, action)

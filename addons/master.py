@@ -14,6 +14,7 @@ from mitmproxy import options
 from mitmproxy.addons import proxyserver
 from mitmproxy.master import Master
 
+import addons.pump  # noqa: F401 - connections of this master are worked off by it
 from addons.dispatch import DirectAddons
 from addons.listener import Listener, server_context
 from addons.sentinel import Sentinel

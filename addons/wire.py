@@ -23,8 +23,9 @@ from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import _events as http_events
 from mitmproxy.proxy.layers.http import _hooks as http_hooks
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, make_body_reader
 
+from addons import heads
 from addons.calm import calm_answer
 
 Commands = Generator[commands.Command, Any, None]
@@ -221,13 +222,26 @@ class StrictHttp1Server(Http1Server):
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         if isinstance(event, events.DataReceived):
-            if bytes(self.buf)[:2] == b"\r\n":  # One empty line may stand before a request (RFC 9112, 2.2).
+            raw = bytes(self.buf)
+            if raw[:2] == b"\r\n":  # One empty line may stand before a request (RFC 9112, 2.2).
                 self.buf.maybe_extract_at_most(2)
-            status = head_fault(bytes(self.buf), self.wire.bounds) if self.buf else None
+                raw = raw[2:]
+            status = head_fault(raw, self.wire.bounds) if raw else None
             if status is not None:
                 yield from self._answer(status)
                 yield commands.CloseConnection(self.conn)
                 self.state = self.done
+                return
+            end = raw.find(b"\r\n\r\n")
+            request = heads.request_head(raw[:end]) if end > 0 else None
+            if request is not None:
+                self.buf.maybe_extract_at_most(end + 4)
+                self.request = request
+                yield ReceiveHttp(http_events.RequestHeaders(self.stream_id, request, True))
+                self.body_reader = make_body_reader(0)
+                self.state = self.read_body
+                yield ReceiveHttp(http_events.RequestEndOfMessage(self.stream_id))
+                yield from self.mark_done(request=True)
                 return
         for command in super().read_headers(event):
             if isinstance(command, commands.SendData):
@@ -273,6 +287,16 @@ class StrictHttp1Client(Http1Client):
             too_long = len(head) > self.wire.bounds.max_upstream_head_bytes
             if too_long or (end >= 0 and (_CONTROL_IN_HEAD.search(head) or _INTERIM.match(head))):
                 yield from self._malformed()
+                return
+            usual = heads.response_head(head, self.request.data.method) if end >= 0 else None
+            if usual is not None and self.stream_id is not None:
+                self.response, size = usual
+                self._interim = 0
+                self.buf.maybe_extract_at_most(end + 4)
+                yield ReceiveHttp(http_events.ResponseHeaders(self.stream_id, self.response, size == 0))
+                self.body_reader = make_body_reader(size)
+                self.state = self.read_body
+                yield from self.state(event)
                 return
         for command in super().read_headers(event):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, http_events.ResponseHeaders):
@@ -329,6 +353,13 @@ class StrictHttpStream(http_layers.HttpStream):
             yield http_layers.SendHttp(
                 http_events.ResponseHeaders(self.stream_id, go_on), self.context.client
             )
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Check the framing of a message once more, unless `heads` read it: it takes nothing else."""
+        message = self.flow.request if request else self.flow.response
+        if message is not None and isinstance(message.headers, heads.WireHeaders):
+            return False
+        return (yield from super().check_invalid(request))
 
     def _answer_early(self, response: http.Response) -> Commands:
         response.headers["connection"] = "close"

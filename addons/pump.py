@@ -1,0 +1,145 @@
+"""How one connection's events are worked off: in a loop of plain calls, not in a task for each.
+
+mitmproxy starts a task, takes a lock and runs a context manager for every hook of every request. The order of
+events is the same here: what an event brings about is queued behind it, and a hook that has to wait goes on in a
+task of its own. Connections of a `GateMaster` only; mitmproxy's own handler serves everybody else's.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.options import Options
+from mitmproxy.proxy import commands, events, layer, mode_servers
+from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+from mitmproxy.proxy.server import ConnectionIO
+from mitmproxy.utils import asyncio_utils
+
+from addons.dispatch import DirectAddons
+
+_log = logging.getLogger("mitmproxy.proxy.server")
+
+
+class GateConnection(ProxyConnectionHandler):
+    """A client connection of the door, with the connections to the apps that it caused."""
+
+    def __init__(self, master: Any, reader: Any, writer: Any, options: Options, mode: Any) -> None:
+        super().__init__(master, reader, writer, options, mode)  # type: ignore[no-untyped-call]
+        self._addons: DirectAddons = master.addons
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[events.Event] = deque()
+        self._pumping = False
+        self._setting_up = True
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    async def server_event(self, event: events.Event) -> None:
+        """Work *event* off, and whatever it leads to that needs no waiting."""
+        self.feed(event)
+
+    def feed(self, event: events.Event) -> None:
+        """Work *event* off; within the working-off of another one it waits for its turn."""
+        self._queue.append(event)
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._queue:
+                self._work_off(self._queue.popleft())
+        finally:
+            self._pumping = False
+
+    def _work_off(self, event: events.Event) -> None:
+        self.timeout_watchdog.register_activity()  # type: ignore[no-untyped-call]
+        try:
+            for command in self.layer.handle_event(event):
+                if isinstance(command, commands.SendData):
+                    self._send(command)
+                elif isinstance(command, commands.StartHook):
+                    self._call_hook(command)
+                else:
+                    self._obey(command)
+        except Exception:  # noqa: BLE001 - as mitmproxy does: a fault of one connection is no fault of the door
+            _log.exception("mitmproxy has crashed!")
+        if self._setting_up:
+            self.layer, self._setting_up = _innermost(self.layer)
+
+    def _send(self, command: commands.SendData) -> None:
+        transport = self.transports.get(command.connection)
+        if transport is not None and transport.writer is not None and not transport.writer.is_closing():
+            transport.writer.write(command.data)
+
+    def _call_hook(self, hook: commands.StartHook) -> None:
+        task = asyncio.Task(self._run_hook(hook), loop=self._loop, eager_start=True)
+        if not task.done():
+            # Whoever waits for the store or the log is not idle.
+            self.timeout_watchdog.blocker += 1
+            self.timeout_watchdog.can_timeout.clear()
+            self._waiting.add(task)
+            task.add_done_callback(self._hook_ended)
+
+    async def _run_hook(self, hook: commands.StartHook) -> None:
+        await self._addons.handle_lifecycle(hook)
+        if hook.blocking:
+            self.feed(events.HookCompleted(hook))
+
+    def _hook_ended(self, task: "asyncio.Task[None]") -> None:
+        self._waiting.discard(task)
+        watchdog = self.timeout_watchdog
+        watchdog.blocker -= 1
+        if watchdog.blocker == 0:
+            watchdog.register_activity()  # type: ignore[no-untyped-call]
+            watchdog.can_timeout.set()
+
+    def _obey(self, command: commands.Command) -> None:
+        if isinstance(command, commands.OpenConnection):
+            opening = self._task(self.open_connection(command), "server connection")
+            self.transports[command.connection] = ConnectionIO(handler=opening)
+        elif isinstance(command, commands.RequestWakeup):
+            self.wakeup_timer.add(self._task(self.wakeup(command), "wakeup timer"))
+        elif isinstance(command, commands.CloseConnection):
+            if command.connection in self.transports:
+                self.close_connection(command.connection, getattr(command, "half_close", False))
+        elif isinstance(command, commands.Log):
+            self.log(command.message, command.level)
+        else:
+            raise TypeError(f"unexpected command {type(command).__name__}")
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        return asyncio_utils.create_task(work, name=name, keep_ref=False, client=self.client.peername)
+
+    async def drain_writers(self) -> None:
+        """Wait while a peer is slow to read; when nobody is, there is nothing to wait for."""
+        for transport in self.transports.values():
+            writer = transport.writer
+            if isinstance(writer, asyncio.StreamWriter) and writer.transport.get_write_buffer_size():
+                await super().drain_writers()  # type: ignore[no-untyped-call]
+                return
+
+
+def _innermost(outer: layer.Layer) -> tuple[layer.Layer, bool]:
+    """Return the layer that does the work, since those around it only hand events on once they are set up;
+    and whether they are still being set up."""
+    while isinstance(outer, modes.ReverseProxy | layer.NextLayer):
+        inner = outer.layer if isinstance(outer, layer.NextLayer) else getattr(outer, "child_layer", None)
+        if inner is None or outer._paused is not None:  # noqa: SLF001
+            return outer, True
+        outer = inner
+    return outer, False
+
+
+def _handler(master: Any, reader: Any, writer: Any, options: Options, mode: Any) -> ProxyConnectionHandler:
+    made = GateConnection if isinstance(master.addons, DirectAddons) else ProxyConnectionHandler
+    return made(master, reader, writer, options, mode)
+
+
+def _unchecked(_message: http.MessageData) -> None:
+    """Stand in for a check of every field's type in every message that is made: a tenth of an exchange's cost."""
+
+
+# mitmproxy names the class of its connections in one module global and offers no other way in.
+vars(mode_servers)["ProxyConnectionHandler"] = _handler
+http.MessageData.__post_init__ = _unchecked  # type: ignore[method-assign]
