@@ -9,6 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import fields
+from types import CoroutineType
 from typing import Any
 
 from mitmproxy import hooks
@@ -33,20 +34,19 @@ class DirectAddons(AddonManager):
 
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         """Call everybody who wants *event*. As in mitmproxy, a fault of one addon is not a fault of the next."""
-        kind = type(event)
-        names = self._arguments.get(kind)
-        if names is None:
-            names = self._arguments[kind] = tuple(field.name for field in fields(kind))  # type: ignore[arg-type]
         wanted = self._wanted.get(event.name)
         if wanted is None:
             wanted = self._wanted[event.name] = self._look_up(event.name)
         if not wanted:
             return
+        names = self._arguments.get(type(event))
+        if names is None:
+            names = self._arguments[type(event)] = tuple(field.name for field in fields(event))  # type: ignore[arg-type]
         arguments = [getattr(event, name) for name in names]
         for hook in wanted:
             try:
                 result = hook(*arguments)
-                if result is not None and inspect.isawaitable(result):
+                if result is not None and (type(result) is CoroutineType or inspect.isawaitable(result)):
                     await result
             except Exception as error:  # noqa: BLE001 - as mitmproxy does: log it and go on
                 # The sentinel stops whatever an addon left without a verdict.

@@ -1,12 +1,11 @@
 """The one way to the store: calls of one loop tick travel together, and no call waits longer than its deadline.
 
-One connection, one task. The task sends whatever has gathered while the previous batch was under way;
-when the store fails it becomes the one probe that reconnects, and calls are refused at once meanwhile.
+Calls go out on one `Lane` as they come. When it fails, one task probes until the store answers again, and calls
+are refused at once meanwhile.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -15,14 +14,13 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
 
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.valkey import marker
+from gateway.valkey.lane import ErrorReply, Lane, Waiting
 from gateway.valkey.library import Library, compose
 
-_BATCH = 256
 _IDLE_S = 5.0
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
@@ -38,22 +36,6 @@ class StoreEmptied(Exception):
     """The store answers, but it is empty or another one. Only ``ecluse store adopt`` or a restore mends that."""
 
 
-class _ErrorReply(Exception):
-    """The store answered with an error: *text* is its wording, *kind* the client library's word for it."""
-
-    def __init__(self, text: str, kind: str) -> None:
-        super().__init__(text)
-        self.text = text
-        self.kind = kind
-
-
-@dataclass(slots=True)
-class _Waiting:
-    packed: bytes
-    answer: asyncio.Future[Any]
-    timer: asyncio.TimerHandle
-
-
 class Store:
     """A client of one store. Make it with `Store.open`; it belongs to the loop that opened it."""
 
@@ -62,18 +44,17 @@ class Store:
         self.store_id = ""
         self._library = library
         self._timeout_s = timeout_ms / 1000
-        self._queue: list[_Waiting] = []
-        self._wake: asyncio.Future[None] | None = None
+        self._lane: Lane | None = None
+        self._queue: list[Waiting] = []
+        self._reaching: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._why_down: str | None = None
         self._closed = False
         self._loading: asyncio.Lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
-        self._last_used_s = self._loop.time()
         self._pool = ConnectionPool.from_url(
             url, protocol=2, driver_info=None, retry=Retry(NoBackoff(), 0), socket_timeout=None
         )
-        self._connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        self._lane = spawn(self._serve(), "store-lane")
 
     @classmethod
     async def open(
@@ -138,7 +119,7 @@ class Store:
         )
         try:
             return await self._send(packed, deadline)
-        except _ErrorReply as error:
+        except ErrorReply as error:
             if not error.text.endswith("Function not found"):
                 raise self._translated(error, function) from None
         # A store restarted without its functions has not run the call, so sending it again spends nothing twice.
@@ -147,7 +128,7 @@ class Store:
                 raise StoreEmptied(f"the store at {self.address} lost its marker: see 'ecluse store adopt'")
             await self._load(deadline)
             return await self._send(packed, deadline)
-        except _ErrorReply as error:
+        except ErrorReply as error:
             raise self._translated(error, function) from None
 
     async def execute(self, *command: Argument) -> Any:
@@ -158,16 +139,18 @@ class Store:
         """
         try:
             return await self._send(_pack(command), self._loop.time() + self._timeout_s)
-        except _ErrorReply as error:
+        except ErrorReply as error:
             raise self._translated(error, str(command[0])) from None
 
     async def close(self) -> None:
         """Close the connection; whoever waits gets StoreUnavailable."""
         self._closed = True
-        self._lane.cancel()
-        await asyncio.gather(self._lane, return_exceptions=True)
-        self._fail_all(self._take(len(self._queue)), "the store client is closed")
-        await self._connection.disconnect(nowait=True)
+        if self._reaching is not None:
+            self._reaching.cancel()
+            await asyncio.gather(self._reaching, return_exceptions=True)
+        self._drop("the store client is closed")
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def _send(self, packed: bytes, deadline: float) -> asyncio.Future[Any]:
         if self._closed:
@@ -175,95 +158,120 @@ class Store:
         if self._why_down is not None:
             raise StoreUnavailable(self._why_down)
         answer: asyncio.Future[Any] = self._loop.create_future()
-        timer = self._loop.call_at(deadline, self._expire, answer)
-        self._queue.append(_Waiting(packed, answer, timer))
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        waiting = Waiting(packed, answer, deadline)
+        lane = self._lane
+        if lane is not None and self._reaching is None and not self._went_stale(lane):
+            lane.send(waiting)
+        else:
+            self._queue.append(waiting)
+            if self._reaching is None:
+                self._reaching = spawn(self._reach(), "store-lane")
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(deadline, self._look_at_deadlines)
         return answer
 
-    def _expire(self, answer: asyncio.Future[Any]) -> None:
-        if not answer.done():
-            answer.set_exception(StoreUnavailable(self._too_slow()))
+    def _went_stale(self, lane: Lane) -> bool:
+        """Whether *lane* was idle for so long that the other side may have gone without a word."""
+        return lane.idle and self._loop.time() - lane.last_used_s >= _IDLE_S
 
-    async def _serve(self) -> None:
+    def _look_at_deadlines(self) -> None:
+        """Give up what has waited too long: one timer for all calls, set to the first deadline that is left."""
+        self._alarm = None
+        now_s, lane = self._loop.time(), self._lane
+        sent_s = lane.oldest_sent_s() if lane is not None else None
+        if sent_s is not None and now_s - sent_s >= self._timeout_s:
+            self._fail(self._too_slow())
+            return
+        left = [*(lane.waiting() if lane is not None else ()), *self._queue]
+        for waiting in left:
+            if waiting.deadline_s <= now_s:
+                waiting.fail(StoreUnavailable(self._too_slow()))
+        pending = [waiting.deadline_s for waiting in left if not waiting.answer.done()]
+        if pending:
+            self._alarm = self._loop.call_at(min(pending), self._look_at_deadlines)
+        elif sent_s is not None:
+            # Nobody waits any more, and the store still owes an answer: it may be down.
+            self._alarm = self._loop.call_at(sent_s + self._timeout_s, self._look_at_deadlines)
+
+    def _lost(self, lane: Lane, why: str) -> None:
+        """Take note that *lane* ended by itself. While nobody waited for it, that is no outage."""
+        if lane is not self._lane:
+            return
+        if lane.idle:
+            self._lane = None
+        else:
+            self._fail(f"the store at {self.address} failed: {why}")
+
+    def _fail(self, why: str) -> None:
+        """Count the store as down, tell everybody who waits, and begin to probe."""
+        self._why_down = why
+        self._drop(why)
+        if self._reaching is None and not self._closed:
+            self._reaching = spawn(self._reach(), "store-lane")
+
+    def _drop(self, why: str) -> None:
+        lane, self._lane = self._lane, None
+        left = [*(lane.close() if lane is not None else ()), *self._queue]
+        self._queue = []
+        for waiting in left:
+            waiting.fail(StoreUnavailable(why))
+
+    async def _reach(self) -> None:
+        """Make the lane usable, for as long as that takes; what has gathered meanwhile then goes out."""
+        pause_s = _FIRST_PAUSE_S
+        if self._why_down is not None:
+            await asyncio.sleep(pause_s)
         try:
-            while True:
-                while not self._queue:
-                    self._wake = self._loop.create_future()
-                    await self._wake
-                batch = [waiting for waiting in self._take(_BATCH) if not waiting.answer.done()]
-                if not batch:
-                    continue
-                why = await self._attempt(batch)
-                if why is not None:
-                    self._why_down = why
-                    self._fail_all([*batch, *self._take(len(self._queue))], why)
-                    await self._probe_until_up()
+            while (why := await self._try_to_reach()) is not None:
+                self._why_down = why
+                self._drop(why)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
-            self._closed = True
-            self._fail_all(self._take(len(self._queue)), "the store client has stopped")
+            self._reaching = None
+        self._why_down = None
+        gathered, self._queue = self._queue, []
+        for waiting in gathered:
+            if self._lane is not None:
+                self._lane.send(waiting)
+            else:
+                waiting.fail(StoreUnavailable(f"the store at {self.address} closed the connection"))
 
-    async def _attempt(self, batch: list[_Waiting]) -> str | None:
-        """Exchange one batch; return why the store counts as down, None when it answered."""
+    async def _try_to_reach(self) -> str | None:
+        """Connect, or ask an old connection whether it still stands; return why the store counts as down."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._refresh()
-                await self._exchange(batch)
+                if self._lane is not None and await self._answers(self._lane):
+                    return None
+                self._lane = await self._connect()
+                await self._ping(self._lane)
         except TimeoutError:
-            await self._connection.disconnect(nowait=True)
             return self._too_slow()
-        except Exception as error:  # noqa: BLE001 - whatever breaks here, the lane lives on and the calls fail
-            await self._connection.disconnect(nowait=True)
+        except Exception as error:  # noqa: BLE001 - whatever breaks here, the store is down and calls fail
             return f"the store at {self.address} failed: {type(error).__name__}"
-        except asyncio.CancelledError:
-            self._fail_all(batch, "the store client is closed")
-            raise
-        self._last_used_s = self._loop.time()
         return None
 
-    async def _exchange(self, batch: list[_Waiting]) -> None:
-        connection = self._connection
-        await connection.send_packed_command([waiting.packed for waiting in batch], check_health=False)
-        for waiting in batch:
-            reply: Any
-            try:
-                reply = await connection.read_response(disconnect_on_error=False)
-            except ResponseError as error:
-                reply = error
-            waiting.timer.cancel()
-            if waiting.answer.done():
-                continue
-            if isinstance(reply, Exception):
-                waiting.answer.set_exception(_ErrorReply(str(reply), type(reply).__name__))
-            else:
-                waiting.answer.set_result(reply)
-
-    async def _refresh(self) -> None:
-        """Notice a connection that the other side closed while nothing travelled, before anything is risked on it."""
-        if not self._connection.is_connected or self._loop.time() - self._last_used_s < _IDLE_S:
-            return
+    async def _connect(self) -> Lane:
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await self._ping()
-        except (RedisError, OSError):
-            await self._connection.disconnect(nowait=True)
+            await connection.connect()  # type: ignore[no-untyped-call]
+            return Lane(connection, self._lost)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
 
-    async def _ping(self) -> None:
-        await self._connection.send_packed_command(_pack(("PING",)), check_health=False)
-        await self._connection.read_response(disconnect_on_error=False)
+    async def _answers(self, lane: Lane) -> bool:
+        """Notice a connection that the other side closed while nothing travelled, before anything is risked on it."""
+        try:
+            await self._ping(lane)
+        except (StoreUnavailable, ErrorReply):
+            return False
+        return self._lane is lane
 
-    async def _probe_until_up(self) -> None:
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._ping()
-            except Exception:  # noqa: BLE001 - not up yet, for whatever reason; the next probe tells
-                await self._connection.disconnect(nowait=True)
-                continue
-            self._why_down = None
-            return
+    async def _ping(self, lane: Lane) -> None:
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        lane.send(Waiting(_pack(("PING",)), answer, self._loop.time() + self._timeout_s))
+        await answer
 
     async def _marker(self, deadline: float) -> str | None:
         found = await self._send(_pack(("GET", marker.MARKER)), deadline)
@@ -274,11 +282,11 @@ class Store:
         async with self._loading:
             try:
                 await self._send(_pack(("FUNCTION", "LOAD", self._library.source)), until)
-            except _ErrorReply as error:
+            except ErrorReply as error:
                 # The name is the hash of the text: a library of that name is this very text.
                 if "already exists" in error.text:
                     return
-                if error.text.startswith("unknown command"):
+                if error.text.startswith("ERR unknown command"):
                     raise StoreUnavailable(
                         f"the store at {self.address} has no functions: Valkey, or Redis 7.0 or later, is needed"
                     ) from None
@@ -286,20 +294,10 @@ class Store:
                     f"the store at {self.address} refused the function library: {error.text}"
                 ) from None
 
-    def _take(self, count: int) -> list[_Waiting]:
-        taken, self._queue = self._queue[:count], self._queue[count:]
-        return taken
-
-    def _fail_all(self, batch: list[_Waiting], why: str) -> None:
-        for waiting in batch:
-            waiting.timer.cancel()
-            if not waiting.answer.done():
-                waiting.answer.set_exception(StoreUnavailable(why))
-
     def _too_slow(self) -> str:
         return f"the store at {self.address} did not answer within {round(self._timeout_s * 1000)} ms"
 
-    def _translated(self, error: _ErrorReply, function: str) -> StoreUnavailable | StoreEmptied:
+    def _translated(self, error: ErrorReply, function: str) -> StoreUnavailable | StoreEmptied:
         code = error.text.partition(" ")[0]
         if code == "STOREEMPTIED":
             return StoreEmptied(
@@ -309,7 +307,7 @@ class Store:
         if "user_function" in error.text:
             told = error.text[:200]
         else:
-            told = code if code.isalpha() and code.isupper() else error.kind
+            told = code if code.isalpha() and code.isupper() else "an error"
         return StoreUnavailable(f"the store at {self.address} refused {function}: {told}")
 
 
