@@ -17,6 +17,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[!-~]*) (HTTP/1\.1)")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.1) ([2-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(rb"(?<!\r)\n|\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,15}")
 _UNUSUAL = frozenset(
     {
@@ -58,11 +59,11 @@ def _folded(key: object) -> bytes:
     return key.lower() if isinstance(key, bytes) else b""
 
 
-def request_head(head: bytes) -> http.Request | None:
+def request_head(head: bytes, max_line_bytes: int) -> http.Request | None:
     """Return the request whose whole head is *head* (no blank line), when it is a usual one without body."""
     line, _, block = head.partition(b"\r\n")
     parts = _REQUEST_LINE.fullmatch(line)
-    if parts is None or parts[1] == b"CONNECT":
+    if parts is None or parts[1] == b"CONNECT" or len(line) > max_line_bytes:
         return None
     read = _block(block) if len(block) <= _MOST_BYTES else None
     if read is None or read[1] is not None or read[2]:
@@ -117,6 +118,8 @@ def response_head(head: bytes, method: bytes) -> tuple[http.Response, int] | Non
 @lru_cache(maxsize=4_096)
 def _block(block: bytes) -> tuple[Fields, int | None, bool] | None:
     """Return the fields of a header block, its length if it names one, and whether anything in it is unusual."""
+    if _CONTROL.search(block) is not None:
+        return None
     fields: list[tuple[bytes, bytes]] = []
     length, unusual = None, False
     for line in block.split(b"\r\n"):

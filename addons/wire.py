@@ -226,15 +226,10 @@ class StrictHttp1Server(Http1Server):
             if raw[:2] == b"\r\n":  # One empty line may stand before a request (RFC 9112, 2.2).
                 self.buf.maybe_extract_at_most(2)
                 raw = raw[2:]
-            status = head_fault(raw, self.wire.bounds) if raw else None
-            if status is not None:
-                yield from self._answer(status)
-                yield commands.CloseConnection(self.conn)
-                self.state = self.done
-                return
             end = raw.find(b"\r\n\r\n")
-            request = heads.request_head(raw[:end]) if end > 0 else None
-            if request is not None:
+            bounds = self.wire.bounds
+            request = heads.request_head(raw[:end], bounds.max_url_bytes + 64) if end > 0 else None
+            if request is not None and end <= bounds.max_head_bytes:
                 self.buf.maybe_extract_at_most(end + 4)
                 self.request = request
                 yield ReceiveHttp(http_events.RequestHeaders(self.stream_id, request, True))
@@ -242,6 +237,12 @@ class StrictHttp1Server(Http1Server):
                 self.state = self.read_body
                 yield ReceiveHttp(http_events.RequestEndOfMessage(self.stream_id))
                 yield from self.mark_done(request=True)
+                return
+            status = head_fault(raw, bounds) if raw else None
+            if status is not None:
+                yield from self._answer(status)
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
                 return
         for command in super().read_headers(event):
             if isinstance(command, commands.SendData):

@@ -1,7 +1,8 @@
-"""What the guard costs: requests a second of the inspected path, everything on, over the same Master bare.
+"""What the guard costs: requests a second of the inspected path, everything on, over a Master without a guard.
 
 The path is a JSON answer that reveals two patients: session, limits, caps and durable audit are all on, the
-limits set so high that none is met. Bare and guarded take turns, so that both meet the same machine; each round
+limits set so high that none is met. *bare* is a minimal Master as mitmproxy ships it; *door* is the gateway's own
+door, whose mitmproxy is faster, without the guard. All take turns, so that they meet the same machine; each round
 has a load generator in its own process, and the app behind is a raw server in its own process.
 """
 
@@ -52,7 +53,7 @@ def main() -> int:
 
 
 def _measure(directory: Path, rounds: int, seconds: float, *, optimised: bool) -> dict[str, Any]:
-    upstream_port, bare_port, guarded_port = free_port(), free_port(), free_port()
+    upstream_port, guarded_port = free_port(), free_port()
     children: list[Child] = []
     try:
         upstream = start(
@@ -60,10 +61,14 @@ def _measure(directory: Path, rounds: int, seconds: float, *, optimised: bool) -
         )
         children.append(upstream)
         wait_until_listening(upstream, upstream_port)
-        arguments = ["-m", "loadtest.bare", str(bare_port), str(upstream_port)]
-        bare = start("the bare Master", arguments, directory / "bare.log", optimised=optimised)
-        children.append(bare)
-        wait_until_listening(bare, bare_port)
+        sides: list[tuple[str, Child, int]] = []
+        for name, extra in (("bare", []), ("door", ["own"])):
+            port = free_port()
+            arguments = ["-m", "loadtest.bare", str(port), str(upstream_port), *extra]
+            child = start(f"the {name} Master", arguments, directory / f"{name}.log", optimised=optimised)
+            children.append(child)
+            wait_until_listening(child, port)
+            sides.append((name, child, port))
         init_keys(directory / "keys")
         config = write_configuration(directory, guarded_port, upstream_port, unbounded=True)
         gateway = start_gateway(directory, config, optimised=optimised)
@@ -71,7 +76,8 @@ def _measure(directory: Path, rounds: int, seconds: float, *, optimised: bool) -
         wait_until_listening(gateway, guarded_port)
         secrets, _ = asyncio.run(enrol_people(config, _PEOPLE))
         heads = asyncio.run(_enter(guarded_port, secrets))
-        return _take_turns((bare, bare_port), (gateway, guarded_port), heads, rounds, seconds)
+        sides.append(("guarded", gateway, guarded_port))
+        return _take_turns(sides, heads, rounds, seconds)
     finally:
         for child in reversed(children):
             child.stop(6.0)
@@ -99,10 +105,9 @@ async def _enter(port: int, secrets: dict[str, str]) -> list[str]:
 
 
 def _take_turns(
-    bare: tuple[Child, int], guarded: tuple[Child, int], heads: list[str], rounds: int, seconds: float
+    sides: list[tuple[str, Child, int]], heads: list[str], rounds: int, seconds: float
 ) -> dict[str, Any]:
-    counted: dict[str, list[dict[str, Any]]] = {"bare": [], "guarded": []}
-    sides = [("bare", *bare), ("guarded", *guarded)]
+    counted: dict[str, list[dict[str, Any]]] = {name: [] for name, _, _ in sides}
     for _, _, port in sides:
         _drive(port, heads, _WARM_S)
     for turn in range(rounds):
@@ -111,13 +116,10 @@ def _take_turns(
             run = _drive(port, heads, seconds)
             run["cpu_us"] = round((_cpu_s(child) - before) * 1e6 / max(1, run["right"]))
             counted[name].append(run)
-    pairs = zip(counted["guarded"], counted["bare"], strict=True)
-    everything = counted["bare"] + counted["guarded"]
+    everything = [run for runs in counted.values() for run in runs]
     told: dict[str, Any] = {
-        # Both sides of a round meet the machine in the same mood, so ratios are taken round by round.
-        "ratio": round(
-            statistics.median(one["per_second"] / max(0.1, other["per_second"]) for one, other in pairs), 3
-        ),
+        "ratio": _ratio(counted["guarded"], counted["bare"]),
+        "ratio_to_own_door": _ratio(counted["guarded"], counted["door"]),
         "rounds": rounds,
         "failed": sum(one["failed"] for one in everything),
         "wrong": [words for one in everything for words in one["wrong"]][:3],
@@ -129,6 +131,14 @@ def _take_turns(
         for figure in ("cpu_us", "median_ms", "p99_ms"):
             told[f"{name}_{figure}"] = statistics.median(one[figure] for one in runs)
     return told
+
+
+def _ratio(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> float:
+    # Both sides of a round meet the machine in the same mood, so ratios are taken round by round.
+    ratios: list[float] = [
+        one["per_second"] / max(0.1, other["per_second"]) for one, other in zip(ours, theirs, strict=True)
+    ]
+    return float(round(statistics.median(ratios), 3))
 
 
 def _cpu_s(child: Child) -> float:
