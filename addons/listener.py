@@ -15,7 +15,8 @@ from mitmproxy.proxy import layer, layers, server_hooks, tunnel
 from mitmproxy.proxy.layers import modes
 from OpenSSL import SSL
 
-from addons.wire import StrictHttpLayer, Wire
+from addons.layers import StrictHttpLayer
+from addons.wire import Wire
 
 _CIPHERS = b":".join((
     b"ECDHE-ECDSA-AES128-GCM-SHA256", b"ECDHE-RSA-AES128-GCM-SHA256",

@@ -1,6 +1,7 @@
 """``ecluse serve``: open the door, reload on SIGHUP, drain on SIGTERM."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -87,6 +88,9 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
         settings.pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
         telemetry.log().info("gateway_ready", address=host, port=port, policy_id=loaded.policy.policy_id)
         notify("READY=1")
+        # What is here now stays: the collector need not walk through it again during an exchange.
+        gc.collect()
+        gc.freeze()
         if ready is not None:
             await ready
         try:

@@ -1,0 +1,107 @@
+"""One exchange and one connection of mitmproxy's HTTP layers, as strict as the wire below them."""
+
+from mitmproxy import flow as mitm_flow
+from mitmproxy import http
+from mitmproxy.proxy import context, events, layer
+from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers.http import _events as http_events
+from mitmproxy.proxy.layers.http import _hooks as http_hooks
+from mitmproxy.proxy.layers.http._http1 import Http1Client
+
+from addons import heads
+from addons.wire import ANSWER_TOO_LARGE, Commands, StrictHttp1Client, StrictHttp1Server, Wire
+
+
+class StrictHttpStream(http_layers.HttpStream):
+    """One exchange: a refusal leaves before the upload it refuses, and 100 Continue after the verdict."""
+
+    def __init__(self, ctx: context.Context, stream_id: int, wire: Wire) -> None:
+        super().__init__(ctx, stream_id)
+        self.wire = wire
+
+    def state_wait_for_request_headers(self, event: http_events.RequestHeaders) -> Commands:
+        headers = event.request.headers
+        expects = headers.get("expect", "").lower() == "100-continue"
+        if expects:
+            del headers["expect"]
+        yield from super().state_wait_for_request_headers(event)
+        waiting = self.client_state in {self.state_consume_request_body, self.state_stream_request_body}
+        if event.end_stream or not waiting:
+            return
+        if self.flow.response is not None:
+            yield from self._answer_early(self.flow.response)
+        elif expects:
+            go_on = http.Response.make(100)
+            go_on.headers.clear()
+            yield http_layers.SendHttp(
+                http_events.ResponseHeaders(self.stream_id, go_on), self.context.client
+            )
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Check the framing of a message once more, unless `heads` read it: it takes nothing else."""
+        message = self.flow.request if request else self.flow.response
+        if message is not None and isinstance(message.headers, heads.WireHeaders):
+            return False
+        return (yield from super().check_invalid(request))
+
+    def _answer_early(self, response: http.Response) -> Commands:
+        response.headers["connection"] = "close"
+        self.client_state = self.state_done
+        yield http_hooks.HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        yield from self.send_response()
+        self.client_state = self.state_errored
+
+    def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Bound uploads as they come, and answers by what was buffered: not those that are streamed."""
+        if request:
+            return (yield from super().check_body_size(request))
+        if len(self.response_body_buf) <= self.wire.bounds.max_response_bytes:
+            return False
+        fault = ANSWER_TOO_LARGE
+        self.flow.error = mitm_flow.Error(fault)
+        yield http_hooks.HttpErrorHook(self.flow)
+        code = http_events.ErrorCode.RESPONSE_TOO_LARGE
+        yield http_layers.SendHttp(
+            http_events.ResponseProtocolError(self.stream_id, fault, code), self.context.client
+        )
+        yield http_layers.SendHttp(
+            http_events.RequestProtocolError(self.stream_id, fault, code), self.context.server
+        )
+        self.client_state = self.server_state = self.state_errored
+        self.response_body_buf.clear()  # type: ignore[no-untyped-call]
+        self.flow.live = False
+        return True
+
+
+class StrictHttpLayer(http_layers.HttpLayer):
+    """HTTP/1 on one client connection, and nothing else."""
+
+    def __init__(self, ctx: context.Context, wire: Wire) -> None:
+        super().__init__(ctx, http_layers.HTTPMode.transparent)
+        self.wire = wire
+        self.connections[ctx.client] = StrictHttp1Server(ctx.fork(), wire)
+
+    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
+        self.streams[stream_id] = StrictHttpStream(_fork(self.context), stream_id, self.wire)
+        yield from self.event_to_child(self.streams[stream_id], events.Start())
+
+
+def _fork(ctx: context.Context) -> context.Context:
+    """Return what ``ctx.fork()`` does, without the connection that it makes only to throw it away."""
+    forked: context.Context = context.Context.__new__(context.Context)
+    forked.client, forked.server, forked.options = ctx.client, ctx.server, ctx.options
+    forked.layers = ctx.layers.copy()
+    return forked
+
+
+def _client(ctx: context.Context) -> Http1Client:
+    for outer in ctx.layers:
+        if isinstance(outer, StrictHttpLayer):
+            return StrictHttp1Client(ctx, outer.wire)
+    return Http1Client(ctx)
+
+
+# mitmproxy names the class of its upstream connections in one module global and offers no other way in.
+vars(http_layers)["Http1Client"] = _client
