@@ -27,7 +27,7 @@ LEAVES = ".leaves"
 SEAL = ".checkpoint"
 GATEWAY = "gateway"
 OPERATOR = "operator"
-_FILE_MODE = 0o640
+FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o750
 _NUMBER_DIGITS = 10
 
@@ -130,7 +130,7 @@ def sync_directory(directory: Path) -> None:
 
 def open_file(path: Path, flags: int) -> int:
     """Open *path* as a file of the log and return its descriptor."""
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
 
 
 def write_all(handle: int, data: bytes) -> None:
