@@ -211,7 +211,7 @@ class _Reading:
             broken = self._check_roots()
             if broken is not None:
                 return broken
-        return self._check_segment_end(path, start)
+        return self._check_segment_end(path)
 
     def _read_segment(self, start: int, *, is_last: bool) -> Broken | None:
         path = files.segment_path(self.directory, start)
@@ -242,7 +242,7 @@ class _Reading:
             if broken is not None:
                 return broken
         self.rest = leaves[self.tree.size - start :]
-        return self._check_segment_end(path, start)
+        return self._check_segment_end(path)
 
     def _look(self, path: Path, number: int, entry: bytes, leaf: bytes, kept: bytes | None) -> None:
         seq = self.tree.size
@@ -277,7 +277,7 @@ class _Reading:
             self.suspect, self.sound_size = None, self.tree.size
         return None
 
-    def _check_segment_end(self, path: Path, start: int) -> Broken | None:
+    def _check_segment_end(self, path: Path) -> Broken | None:
         # Signed when the segment ended: it narrows the damage when the leaf hashes were altered too. One
         # that is missing or of another place proves nothing: the log's own checkpoint will speak.
         note = path.with_suffix(".checkpoint")
@@ -288,12 +288,12 @@ class _Reading:
         if ended is None or (ended.origin, ended.size) != (self.signed.origin, self.tree.size):
             return None
         if ended.root != self.tree.root():
-            return self._broken(self.suspect or self._range("the segment's checkpoint", ended.size, start))
+            return self._broken(self.suspect or self._range("the segment's checkpoint", ended.size))
         self.suspect, self.sound_size = None, self.tree.size
         return None
 
-    def _range(self, whose: str, end: int, start: int = 0) -> _Place:
-        first = max(self.sound_size, start)
+    def _range(self, whose: str, end: int) -> _Place:
+        first = self.sound_size
         for at, after in self.purged:
             if at <= first < after:
                 path = files.segment_path(self.directory, at, files.LEAVES)

@@ -36,10 +36,10 @@ async def _keep_running(name: str, arguments: Sequence[str], after_s: float) -> 
     loop, pause_s = asyncio.get_running_loop(), FIRST_PAUSE_S
     while True:
         began_s = loop.time()
-        code = await _run(name, arguments)
+        status = await _run(name, arguments)
         if loop.time() - began_s >= SOUND_AFTER_S:
             pause_s = FIRST_PAUSE_S
-        telemetry.log().error("process_ended", process=name, code=code, again_in_s=pause_s)
+        telemetry.log().error("process_ended", process=name, exit_status=status, again_in_s=pause_s)
         await asyncio.sleep(pause_s)
         pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
