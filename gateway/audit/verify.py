@@ -1,7 +1,9 @@
 """Check a log from its files alone: is every entry the one that was signed, and if not, which is the first?
 
 The signed checkpoint decides. The leaf hashes beside each segment only help to name the entry: whoever
-edits both is still caught by the checkpoint, and the damage is then named by segment.
+edits both is still caught by the checkpoint, and the damage is then named by segment. Of a purged segment
+the leaf hashes are all there is, and they must lead to what was signed; that it was purged, and not
+robbed, is proven by an entry of a log of commands beside this one, itself signed.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +14,11 @@ from gateway.audit import files
 from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, verify
 from gateway.audit.encoding import NotAnEntry, decode
 from gateway.audit.files import LogDamaged
-from gateway.audit.merkle import HASH_BYTES, Frontier, leaf_hash
+from gateway.audit.merkle import Frontier, leaf_hash
+from gateway.audit.purges import claims, is_operators
 
 _PROGRESS_EVERY = 10_000
+_ANY = 1 << 62
 
 
 class CannotRead(Exception):
@@ -27,7 +31,8 @@ class Verified:
 
     *exported* is the size of the exported checkpoint it was also held against, None without one.
     *torn_bytes* of an unfinished last entry and *damaged_leaves* (a leaf-hash file that does not fit the
-    entries, which the signature proves right) are no loss of evidence, but worth knowing.
+    entries, which the signature proves right) are no loss of evidence, but worth knowing. The first *purged*
+    entries are gone, on record, and proven by their leaf hashes only.
     """
 
     directory: Path
@@ -37,6 +42,7 @@ class Verified:
     exported: int | None
     torn_bytes: int
     damaged_leaves: bool
+    purged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +76,34 @@ def verify_log(
         CannotRead: there is no log here, or a file cannot be read.
     """
     try:
-        return _verify(directory, keys, exported, progress)
+        return _verify(
+            directory,
+            keys,
+            exported,
+            progress,
+            lambda: purged_on_record(directory.absolute().parent, keys).get(directory.name, 0),
+        )
     except OSError as error:
         where = error.filename or directory
         raise CannotRead(f"{where}: {error.strerror}; check the path and your rights") from error
+
+
+def purged_on_record(audit_dir: Path, keys: Sequence[VerifierKey]) -> dict[str, int]:
+    """Return, by writer, below which ``seq`` entries were purged on record: as the sound logs of commands say.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    found: dict[str, int] = {}
+    for directory in sorted(path for path in audit_dir.iterdir() if path.is_dir() and is_operators(path)):
+        # What a log of commands says holds once its root does, even when it was purged itself.
+        if not (directory / files.CHECKPOINT).exists():
+            continue
+        result = _verify(directory, keys, None, None, lambda: _ANY)
+        if isinstance(result, Verified):
+            for writer, up_to in claims(directory, result.signed).items():
+                found[writer] = max(found.get(writer, 0), up_to)
+    return found
 
 
 def open_checkpoint(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
@@ -89,7 +119,11 @@ def open_checkpoint(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
 
 
 def _verify(
-    directory: Path, keys: Sequence[VerifierKey], exported: Checkpoint | None, progress: Progress | None
+    directory: Path,
+    keys: Sequence[VerifierKey],
+    exported: Checkpoint | None,
+    progress: Progress | None,
+    on_record: Callable[[], int],
 ) -> Verified | Broken:
     note_path = directory / files.CHECKPOINT
     # Read before the entries: the log may grow meanwhile, and must then hold at least what this signs.
@@ -106,7 +140,21 @@ def _verify(
         signed = open_checkpoint(note, keys)
     except CheckpointRefused as error:
         return Broken(directory, note_path, None, None, f"the checkpoint is refused: {error}")
-    return _Reading(directory, keys, signed, exported, progress).run(starts)
+    bodiless = _head_without_entries(directory, starts)
+    # Asked after the names were read: a purge is on record before its first file goes.
+    allowed = on_record() if bodiless else 0
+    purged = [(start, end) for start, end in bodiless if end <= allowed]
+    return _Reading(directory, keys, signed, exported, progress, purged).run(starts)
+
+
+def _head_without_entries(directory: Path, starts: list[int]) -> list[tuple[int, int]]:
+    """Return the segments at the head of which only the leaf hashes are there; a purge never takes the last one."""
+    found: list[tuple[int, int]] = []
+    for start, end in files.purged_segments(directory):
+        if start != (found[-1][1] if found else 0) or not starts or end > starts[0]:
+            break
+        found.append((start, end))
+    return found
 
 
 @dataclass(slots=True)
@@ -126,6 +174,7 @@ class _Reading:
     signed: Checkpoint
     exported: Checkpoint | None
     progress: Progress | None
+    purged: Sequence[tuple[int, int]]
     tree: Frontier = field(default_factory=Frontier)
     suspect: _Place | None = None
     leaves_differ: bool = False
@@ -145,23 +194,37 @@ class _Reading:
             )
         self.bound = max(self.signed.size, self.exported.size if self.exported else 0)
         broken = self._check_roots()
+        for start, end in self.purged:
+            broken = broken or self._read_purged(start, end)
         for start in starts:
             broken = broken or self._read_segment(start, is_last=start == starts[-1])
             if broken:
                 return broken
         return self._end(starts)
 
+    def _read_purged(self, start: int, end: int) -> Broken | None:
+        path = files.segment_path(self.directory, start)
+        for leaf in files.read_leaves(path)[: end - start]:
+            self.tree.append_leaf(leaf)
+            if self.progress is not None and not self.tree.size % _PROGRESS_EVERY:
+                self.progress(self.tree.size)
+            broken = self._check_roots()
+            if broken is not None:
+                return broken
+        return self._check_segment_end(path)
+
     def _read_segment(self, start: int, *, is_last: bool) -> Broken | None:
         path = files.segment_path(self.directory, start)
         if start != self.tree.size:
             gap = (
-                f"entries {self.tree.size} to {start - 1} are missing"
+                f"entries {self.tree.size} to {start - 1} are missing: no purge of them is on record, "
+                "or their leaf hashes are gone too"
                 if start > self.tree.size
                 else "it overlaps"
             )
             place = _Place(path, 1, self.tree.size, f"the segment starts at {start}: {gap}")
             return self._broken(self.suspect or place)
-        leaves = _read_leaves(path.with_suffix(files.LEAVES))
+        leaves = files.read_leaves(path)
         for number, line in enumerate(files.read_lines(path), 1):
             seq = self.tree.size
             if not line.endswith(b"\n"):
@@ -179,7 +242,7 @@ class _Reading:
             if broken is not None:
                 return broken
         self.rest = leaves[self.tree.size - start :]
-        return self._check_segment_end(path, start)
+        return self._check_segment_end(path)
 
     def _look(self, path: Path, number: int, entry: bytes, leaf: bytes, kept: bytes | None) -> None:
         seq = self.tree.size
@@ -214,7 +277,7 @@ class _Reading:
             self.suspect, self.sound_size = None, self.tree.size
         return None
 
-    def _check_segment_end(self, path: Path, start: int) -> Broken | None:
+    def _check_segment_end(self, path: Path) -> Broken | None:
         # Signed when the segment ended: it narrows the damage when the leaf hashes were altered too. One
         # that is missing or of another place proves nothing: the log's own checkpoint will speak.
         note = path.with_suffix(".checkpoint")
@@ -225,12 +288,19 @@ class _Reading:
         if ended is None or (ended.origin, ended.size) != (self.signed.origin, self.tree.size):
             return None
         if ended.root != self.tree.root():
-            return self._broken(self.suspect or self._range("the segment's checkpoint", ended.size, start))
+            return self._broken(self.suspect or self._range("the segment's checkpoint", ended.size))
         self.suspect, self.sound_size = None, self.tree.size
         return None
 
-    def _range(self, whose: str, end: int, start: int = 0) -> _Place:
-        first = max(self.sound_size, start)
+    def _range(self, whose: str, end: int) -> _Place:
+        first = self.sound_size
+        for at, after in self.purged:
+            if at <= first < after:
+                path = files.segment_path(self.directory, at, files.LEAVES)
+                what = (
+                    f"the leaf hashes of the purged entries {first} to {end - 1} are not those {whose} signed"
+                )
+                return _Place(path, None, first, what)
         what = (
             f"one of entries {first} to {end - 1} is not what {whose} signed; its leaf hash was altered too"
         )
@@ -258,6 +328,7 @@ class _Reading:
             exported,
             self.torn_bytes,
             self.leaves_differ,
+            self.purged[-1][1] if self.purged else 0,
         )
 
     def _short(self, checkpoint: Checkpoint, whose: str, starts: list[int]) -> _Place:
@@ -273,8 +344,3 @@ class _Reading:
 
     def _broken(self, place: _Place) -> Broken:
         return Broken(self.directory, place.file, place.line, place.seq, place.what)
-
-
-def _read_leaves(path: Path) -> Sequence[bytes]:
-    raw = path.read_bytes() if path.exists() else b""
-    return [raw[at : at + HASH_BYTES] for at in range(0, len(raw) - HASH_BYTES + 1, HASH_BYTES)]

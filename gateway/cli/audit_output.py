@@ -90,6 +90,8 @@ def verdict(result: Verified | Broken) -> str:
     said = f"sound   {result.origin}: {result.size} entries, {result.signed} signed"
     if result.exported is not None:
         said += f", holds the kept checkpoint of {result.exported}"
+    if result.purged:
+        said += f", entries 0 to {result.purged - 1} purged on record and proven by their leaf hashes"
     if result.torn_bytes:
         said += f", {result.torn_bytes} bytes of an unfinished entry at the end"
     if result.damaged_leaves:

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 import click
 
@@ -16,8 +16,10 @@ from addons.master import DoorSettings, GateMaster, PortRefusedError
 from addons.wire import WireBounds
 from gateway import telemetry
 from gateway.assembly import note, open_services
+from gateway.audit.purges import justify
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_FAULT, config_option, fail
+from gateway.cli.beside import beside
 from gateway.cli.loading import load_or_exit
 from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, KeysRefused, Loaded, Settings, load
@@ -27,7 +29,10 @@ from gateway.policy.policy import Policy
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
-from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.events import AuditEvent, EventKind
+
+KEEPER_AFTER_S = 10.0
+"""The keeper begins when the rush of a start is over."""
 
 _REFUSES_TO_START = (
     KeysRefused,
@@ -78,6 +83,7 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
         master = GateMaster.build(door_settings(settings, loaded.policy), [Guard(engine)], upstreams)
         await services.audit.append(note(services, EventKind.STARTED))
         await services.audit.append(note(services, EventKind.CONFIG_LOADED))
+        await services.audit.append(_retention(services, settings))
         host, port = await master.start()
         metrics = None
         if settings.metrics_port is not None:
@@ -94,7 +100,8 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
         if ready is not None:
             await ready
         try:
-            await _until_stopped(services, master, settings)
+            async with _keeper(settings):
+                await _until_stopped(services, master, settings)
         finally:
             notify("STOPPING=1")
             services.stopping = True
@@ -105,6 +112,19 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
                 await services.audit.append(note(services, EventKind.STOPPED, ("cut", str(cut))))
             settings.pid_file.unlink(missing_ok=True)
             telemetry.log().info("gateway_stopped", cut=cut)
+
+
+def _retention(services: Services, settings: Settings) -> AuditEvent:
+    """Return the entry that puts on record how long entries are kept, and why."""
+    kept = justify(settings.retention_days, settings.retention_reason)
+    return note(services, EventKind.RETENTION_SET, ("retention", kept))
+
+
+def _keeper(settings: Settings) -> AbstractAsyncContextManager[None]:
+    if not settings.keeper:
+        return nullcontext()
+    arguments = ["audit", "keep", "--config", str(settings.config_path)]
+    return beside("audit keeper", arguments, after_s=KEEPER_AFTER_S)
 
 
 def is_ready(services: Services) -> bool:
@@ -135,6 +155,7 @@ async def reload(services: Services, master: GateMaster, settings: Settings) -> 
         await services.audit.append(
             note(services, EventKind.CONFIG_LOADED, ("before", before), ("after", fresh.policy.policy_id))
         )
+        await services.audit.append(_retention(services, fresh.settings))
         master.upstreams.replace([app.upstream for app in fresh.policy.apps.values()])
     except (ConfigurationFaults, ValueError, AuditUnavailable) as error:
         faults = (
@@ -166,7 +187,7 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
     """Return the settings that differ and cannot change while the door is open."""
     names = (
         *("listen_address", "listen_port", "tls_certificate", "tls_key", "metrics_address", "metrics_port"),
-        *("state_dir", "keys_dir", "audit_dir", "store_url"),
+        *("state_dir", "keys_dir", "audit_dir", "audit_node", "keeper", "store_url"),
     )
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 

@@ -43,6 +43,10 @@ class EventKind(StrEnum):
     STORE_ADOPTED = "store-adopted"
     KEYS_MADE = "keys-made"
     AUDIT_QUERIED = "audit-queried"
+    AUDIT_PURGED = "audit-purged"
+    """An operator dropped entries older than the retention; their leaf hashes stay."""
+    RETENTION_SET = "retention-set"
+    """How long entries are kept, and why, as the configuration has it."""
     GAP = "gap"
     """The writer recovered after a crash or an interruption."""
 

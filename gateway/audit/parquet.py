@@ -1,0 +1,187 @@
+"""Parquet files, written and merged with DuckDB: bounded memory, whole and durable before they bear their name."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from gateway.audit import files
+from gateway.audit.archive import piece_path
+from gateway.audit.encoding import MAX_LINE_BYTES
+from gateway.audit.manifest import ACCESSES, EVENTS, File
+from gateway.audit.query import COLUMNS
+from gateway.audit.sealed import Sealed
+
+ROW_GROUP_ROWS = 20_480
+"""Small enough that the least and greatest value of a group tell a reader to pass over it."""
+
+MEMORY_MB = (160, 512, 2_048)
+"""What the engine may take. More than the first only for segments full of long lists."""
+
+_EVENT_COLUMNS = tuple(name for name in COLUMNS if name not in {"salt", "v"})
+_ACCESS_COLUMNS = (
+    *("seq", "kind", "realm", "account", "account_class", "establishment", "operator", "app", "route"),
+    *("route_kind", "opened", "rows", "bytes", "status", "reason", "categories", "sensitivity", "client"),
+    *("session", "request_id"),
+)
+_ORDERS = {EVENTS: "account, at_ms, writer, seq", ACCESSES: "patient, at_ms, writer, seq"}
+_FORMAT = f"(format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS}, use_tmp_file false)"
+_DAY_MS = 86_400_000
+
+
+class CannotArchive(Exception):
+    """The engine did not make of the entries what it should. The message names the file, never its content."""
+
+
+def write_pieces(archive: Path, spill: Path, segment: Sealed) -> dict[str, list[File]]:
+    """Write the pieces of *segment*, by dataset and day, into *archive*; they are durable on return.
+
+    The same segment always gives files of the same names and rows. *spill* is a folder for what does not
+    fit into memory.
+
+    Raises:
+        CannotArchive: the engine cannot read the segment, or did not write all of it.
+        OSError: the disk refused.
+    """
+
+    def work(engine: duckdb.DuckDBPyConnection) -> dict[str, list[File]]:
+        days = _load(engine, segment)
+        pieces: dict[str, list[File]] = {EVENTS: [], ACCESSES: []}
+        for day, count, named, first, last in days:
+            for dataset, rows in ((EVENTS, count), (ACCESSES, named)):
+                if not rows:
+                    continue
+                path = piece_path(archive, dataset, day, segment.writer, first, last)
+                select = f"{_selects(dataset)} where at_ms // {_DAY_MS} = {day}"
+                pieces[dataset].append(_write(engine, select, dataset, path, rows))
+        return pieces
+
+    return _with_engine(spill, segment.path, work)
+
+
+def merge(
+    sources: Sequence[File], target: Path, dataset: str, spill: Path, without: Mapping[str, int] | None = None
+) -> File | None:
+    """Write the rows of *sources* into *target*, in the order of *dataset*; durable on return.
+
+    *without* leaves out rows of a writer whose ``seq`` is below its number; None when nothing remains.
+
+    Raises:
+        CannotArchive: a source cannot be read, or rows were lost on the way.
+        OSError: the disk refused.
+    """
+
+    def work(engine: duckdb.DuckDBPyConnection) -> File | None:
+        engine.execute("create temp table gone (writer varchar, below bigint)")
+        for writer, below in (without or {}).items():
+            engine.execute("insert into gone values (?, ?)", [writer, below])
+        names = ", ".join(_literal(_escaped(item.path)) for item in sources)
+        select = (
+            f"select part.* from read_parquet([{names}]) part "  # noqa: S608 - names of our own
+            "anti join gone on part.writer = gone.writer and part.seq < gone.below"
+        )
+        rows = _one(engine, f"select count(*) from ({select})")[0]  # noqa: S608
+        if without is None and rows != sum(item.rows for item in sources):
+            raise CannotArchive(f"{target}: the files to merge hold {rows} rows, not what the manifest says")
+        return _write(engine, select, dataset, target, rows) if rows else None
+
+    return _with_engine(spill, target, work)
+
+
+def _load(engine: duckdb.DuckDBPyConnection, segment: Sealed) -> list[tuple[int, int, int, int, int]]:
+    """Read *segment* into a table; return day, events, rows of accesses, first and last ``seq`` of each day."""
+    columns = ", ".join(f"\"{name}\": '{kind}'" for name, kind in COLUMNS.items())
+    shown = ", ".join(f'"{name}"' for name in _EVENT_COLUMNS)
+    engine.execute(
+        # Only names and types of our own stand in these texts, and the file's name, quoted.
+        f"create temp table entry as select $writer as writer, {shown} from read_json("  # noqa: S608
+        f"{_literal(_escaped(segment.path))}, columns={{{columns}}}, format='newline_delimited', "
+        f"maximum_object_size={MAX_LINE_BYTES + 1})",
+        {"writer": segment.writer},
+    )
+    found = _one(engine, "select count(at_ms), count(distinct seq), min(seq), max(seq) from entry")
+    count = segment.end - segment.start
+    if found != (count, count, segment.start, segment.end - 1):
+        raise CannotArchive(f"{segment.path}: the engine did not read every entry once")
+    return engine.execute(
+        f"select at_ms // {_DAY_MS} as day, count(*), "  # noqa: S608
+        "coalesce(sum(len(list_distinct(patients))), 0)::bigint, min(seq), max(seq) "
+        "from entry group by day order by day"
+    ).fetchall()
+
+
+def _selects(dataset: str) -> str:
+    if dataset == EVENTS:
+        return "select * from entry"
+    columns = ", ".join(f'"{name}"' for name in _ACCESS_COLUMNS)
+    return f"select unnest(list_distinct(patients)) as patient, at_ms, writer, {columns} from entry"  # noqa: S608
+
+
+def _write(engine: duckdb.DuckDBPyConnection, select: str, dataset: str, path: Path, rows: int) -> File:
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    engine.execute(f"copy ({select} order by {_ORDERS[dataset]}) to {_literal(str(draft))} {_FORMAT}")
+    source = f"read_parquet({_literal(_escaped(draft))})"
+    written, first_ms, last_ms = _one(engine, f"select count(*), min(at_ms), max(at_ms) from {source}")  # noqa: S608
+    if written != rows:
+        raise CannotArchive(f"{path}: {written} rows were written of {rows}")
+    seqs = engine.execute(f"select writer, min(seq), max(seq) from {source} group by writer").fetchall()  # noqa: S608
+    draft.chmod(files.FILE_MODE)
+    with draft.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+        size = os.fstat(file.fileno()).st_size
+    draft.replace(path)
+    files.sync_directory(path.parent)
+    return File(
+        path, rows, size, first_ms, last_ms, digest, {name: (first, last) for name, first, last in seqs}
+    )
+
+
+def _with_engine[Made](spill: Path, about: Path, work: Callable[[duckdb.DuckDBPyConnection], Made]) -> Made:
+    for memory_mb in MEMORY_MB:
+        try:
+            with _engine(spill, memory_mb) as engine:
+                return work(engine)
+        except duckdb.OutOfMemoryException:
+            continue
+        except duckdb.IOException as error:
+            # Nearly always the disk; what the engine says names files, not what stands in them.
+            raise OSError(f"{about}: {str(error).splitlines()[0]}") from error
+        except duckdb.Error as error:
+            # Its words may repeat an entry.
+            raise CannotArchive(f"{about}: the engine refuses ({type(error).__name__})") from None
+    raise CannotArchive(f"{about}: does not fit into {MEMORY_MB[-1]} MB; make audit.segment_bytes smaller")
+
+
+@contextmanager
+def _engine(spill: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        # One thread: the gateway beside us needs the others.
+        "threads": 1,
+        "memory_limit": f"{memory_mb}MB",
+        "temp_directory": str(spill),
+        "preserve_insertion_order": "false",
+        "allow_unsigned_extensions": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    with duckdb.connect(config=settings) as engine:
+        yield engine
+
+
+def _one(engine: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
+    found = engine.execute(sql).fetchone()
+    return found if found is not None else ()
+
+
+def _escaped(path: Path) -> str:
+    # The engine reads patterns where it is given names.
+    return "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

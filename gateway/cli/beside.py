@@ -1,0 +1,77 @@
+"""A command that runs beside the gateway, and is begun again, with growing pauses, whenever it ends."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from gateway import telemetry
+from gateway.clock import spawn
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+SOUND_AFTER_S = 60.0
+STOP_S = 5.0
+
+
+@asynccontextmanager
+async def beside(name: str, arguments: Sequence[str], *, after_s: float) -> AsyncIterator[None]:
+    """Run ``ecluse`` with *arguments* while the block runs, from *after_s* seconds after its beginning.
+
+    It inherits standard error for its log. One that ran for a minute is begun again after a second; one
+    that ends at once after pauses that double up to a minute. At the end it is told to stop, then killed.
+    """
+    task = spawn(_keep_running(name, arguments, after_s), f"beside: {name}")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _keep_running(name: str, arguments: Sequence[str], after_s: float) -> None:
+    await asyncio.sleep(after_s)
+    loop, pause_s = asyncio.get_running_loop(), FIRST_PAUSE_S
+    while True:
+        began_s = loop.time()
+        status = await _run(name, arguments)
+        if loop.time() - began_s >= SOUND_AFTER_S:
+            pause_s = FIRST_PAUSE_S
+        telemetry.log().error("process_ended", process=name, exit_status=status, again_in_s=pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+
+
+async def _run(name: str, arguments: Sequence[str]) -> int | str:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gateway",
+            *arguments,
+            "--parent",
+            str(os.getpid()),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    telemetry.log().info("process_started", process=name, pid=process.pid)
+    try:
+        return await process.wait()
+    finally:
+        if process.returncode is None:
+            await _stop(process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
