@@ -18,8 +18,9 @@ from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey, parse_verifier_key
 from gateway.audit.encoding import visible
 from gateway.audit.files import LogDamaged
+from gateway.audit.follow import follow
 from gateway.audit.operator import local_user, operator_log
-from gateway.audit.query import Question, ask, follow, pseudonyms
+from gateway.audit.query import Question, ask, pseudonyms
 from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option

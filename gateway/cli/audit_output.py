@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.audit.columns import COLUMNS
 from gateway.audit.encoding import visible
-from gateway.audit.query import COLUMNS
 from gateway.audit.verify import Broken, Verified
 
 _TABLE = (
