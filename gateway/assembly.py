@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.accounts.store import AccountStore
+from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditWriter
@@ -27,8 +28,6 @@ from gateway.valkey.library import product_sources
 from gateway.valkey.marker import verify_or_set_keycheck
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import Keys
-
-GATEWAY_WRITER = "gateway"
 
 
 class SystemEntropy:
@@ -77,7 +76,7 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
     async with open_store(settings) as store:
         await verify_or_set_keycheck(store, fingerprint(keys))
         audit = AuditWriter(
-            settings.audit_dir / GATEWAY_WRITER,
+            settings.audit_dir / files.writer_name(files.GATEWAY, settings.audit_node),
             LOG_NAME,
             keys.checkpoint,
             segment_bytes=settings.segment_bytes,
@@ -139,7 +138,7 @@ async def open_for_operator(config_path: Path) -> AsyncIterator[Office]:
     keys = load_keys(settings.keys_dir)
     async with open_store(settings) as store:
         await verify_or_set_keycheck(store, fingerprint(keys))
-        with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint) as log:
+        with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint, node=settings.audit_node) as log:
             yield Office(
                 policy=policy,
                 settings=settings,
@@ -153,7 +152,6 @@ async def open_for_operator(config_path: Path) -> AsyncIterator[Office]:
 
 
 __all__ = [
-    "GATEWAY_WRITER",
     "Office",
     "local_user",
     "note",

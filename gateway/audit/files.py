@@ -3,7 +3,8 @@
 One directory per writer: ``NNNNNNNNNN.jsonl`` holds entries, its name is the index of the first one;
 ``NNNNNNNNNN.leaves`` beside it holds their 32-byte leaf hashes, and ``NNNNNNNNNN.checkpoint``, once the
 segment is full, what was signed at its end. ``checkpoint`` is the last signed state, ``tree`` the
-frontier at the start of the last segment, ``lock`` the sign that somebody writes here.
+frontier at the start of the last segment, ``lock`` the sign that somebody writes here. A segment that
+was purged keeps its leaf hashes and its checkpoint only.
 """
 
 import base64
@@ -15,7 +16,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.audit.checkpoint import VerifierKey
-from gateway.audit.merkle import Frontier
+from gateway.audit.merkle import HASH_BYTES, Frontier
 from gateway.vocabulary.keys import KeyRing
 
 CHECKPOINT = "checkpoint"
@@ -23,6 +24,9 @@ TREE = "tree"
 LOCK = "lock"
 ENTRIES = ".jsonl"
 LEAVES = ".leaves"
+SEAL = ".checkpoint"
+GATEWAY = "gateway"
+OPERATOR = "operator"
 _FILE_MODE = 0o640
 _DIRECTORY_MODE = 0o750
 _NUMBER_DIGITS = 10
@@ -30,6 +34,11 @@ _NUMBER_DIGITS = 10
 
 class LogDamaged(Exception):
     """What is on disk is not what was signed or promised. The message names the file and the mend."""
+
+
+def writer_name(kind: str, node: str | None = None) -> str:
+    """Return the name of a writer, and of its directory: *kind* alone, or ``kind.node`` where nodes have names."""
+    return kind if node is None else f"{kind}.{node}"
 
 
 def segment_path(directory: Path, first_seq: int, suffix: str = ENTRIES) -> Path:
@@ -50,6 +59,29 @@ def segment_starts(directory: Path) -> list[int]:
             raise LogDamaged(f"{path} is no segment of this log: move it out of the directory")
         starts.append(int(stem))
     return sorted(starts)
+
+
+def purged_segments(directory: Path) -> list[tuple[int, int]]:
+    """Return start and end (excluded) of each segment of which only leaf hashes and checkpoint are left, in order.
+
+    Whether it was purged on record, or robbed of its entries, is for verification to say.
+    """
+    found = []
+    for path in directory.glob(f"*{SEAL}"):
+        stem, leaves = path.name.removesuffix(SEAL), path.with_suffix(LEAVES)
+        if not (stem.isascii() and stem.isdigit()) or path.with_suffix(ENTRIES).exists():
+            continue
+        count = leaves.stat().st_size // HASH_BYTES if leaves.exists() else 0
+        if count:
+            found.append((int(stem), int(stem) + count))
+    return sorted(found)
+
+
+def read_leaves(path: Path) -> Sequence[bytes]:
+    """Return the leaf hashes beside the segment *path*, whole ones only; none without the file."""
+    beside = path.with_suffix(LEAVES)
+    raw = beside.read_bytes() if beside.exists() else b""
+    return [raw[at : at + HASH_BYTES] for at in range(0, len(raw) - HASH_BYTES + 1, HASH_BYTES)]
 
 
 def log_directories(audit_dir: Path) -> list[Path]:

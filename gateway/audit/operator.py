@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.audit import files
 from gateway.audit.encoding import SALT_BYTES, encode
 from gateway.audit.files import LogDamaged
 from gateway.audit.segments import Journal, LogInUse
@@ -16,7 +17,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import KeyRing
 
-WRITER = "operator"
+_SEGMENT_BYTES = 64_000_000
 _LOCK_WAIT_S = 5.0
 _LOCK_POLL_S = 0.05
 
@@ -36,6 +37,8 @@ class OperatorLog:
         """
         line = encode(event, seq=self._journal.size, salt=secrets.token_bytes(SALT_BYTES))
         try:
+            if self._journal.is_full or self._journal.is_of_a_day_before(event.at_ms):
+                self._journal.rotate()
             return self._journal.commit([line])
         except OSError as error:
             raise AuditUnavailable(
@@ -45,17 +48,24 @@ class OperatorLog:
 
 @contextmanager
 def operator_log(
-    audit_dir: Path, origin: str, ring: KeyRing, *, clock: Clock | None = None, wait_s: float = _LOCK_WAIT_S
+    audit_dir: Path,
+    origin: str,
+    ring: KeyRing,
+    *,
+    node: str | None = None,
+    clock: Clock | None = None,
+    wait_s: float = _LOCK_WAIT_S,
 ) -> Iterator[OperatorLog]:
     """Open the log of commands under *audit_dir*, sign and close it at the end.
 
-    *origin* names the site, *ring* holds the checkpoint keys. Commands that run at the same time wait for
-    each other up to *wait_s* seconds.
+    *origin* names the site, *ring* holds the checkpoint keys, *node* names this node where nodes have
+    names. Commands that run at the same time wait for each other up to *wait_s* seconds.
 
     Raises:
         AuditUnavailable: held by another command for longer, not the log that was signed, or no disk.
     """
-    journal = Journal(audit_dir / WRITER, origin, ring, segment_bytes=1 << 62)
+    directory = audit_dir / files.writer_name(files.OPERATOR, node)
+    journal = Journal(directory, origin, ring, segment_bytes=_SEGMENT_BYTES)
     deadline_s = time.monotonic() + wait_s
     try:
         recovery = _open(journal, deadline_s)

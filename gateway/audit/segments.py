@@ -14,6 +14,8 @@ from gateway.audit.files import LogDamaged
 from gateway.audit.merkle import Frontier, leaf_hash
 from gateway.vocabulary.keys import KeyRing
 
+_DAY_MS = 86_400_000
+
 
 class LogInUse(Exception):
     """Another process writes this log."""
@@ -52,6 +54,7 @@ class Journal:
         self._tree = Frontier()
         self._start = 0
         self._bytes = 0
+        self._first_ms: int | None = None
         self._entries = -1
         self._leaves = -1
         self._lock = -1
@@ -101,12 +104,21 @@ class Journal:
         for leaf in leaves:
             self._tree.append_leaf(leaf)
         self._bytes += len(data)
+        if self._first_ms is None:
+            self._first_ms = _at_ms(lines[0])
         return first
 
     @property
     def is_full(self) -> bool:
         """Tell whether the segment has reached its size."""
         return self._bytes >= self._segment_bytes
+
+    def is_of_a_day_before(self, at_ms: int) -> bool:
+        """Tell whether the segment began on an earlier UTC day than that of *at_ms* (Unix milliseconds).
+
+        A day's segments are closed with the day: they can then be archived, and purged when their time comes.
+        """
+        return self._first_ms is not None and self._first_ms // _DAY_MS < at_ms // _DAY_MS
 
     def checkpoint(self) -> None:
         """Sign and publish the present size and root. Only durable entries are ever signed.
@@ -126,7 +138,7 @@ class Journal:
             return
         self.checkpoint()
         os.fsync(self._leaves)
-        files.replace_durably(files.segment_path(self.directory, self._start, ".checkpoint"), self._note())
+        files.replace_durably(files.segment_path(self.directory, self._start, files.SEAL), self._note())
         self._save_tree()
         # A crash here leaves a tree without segment: recovery makes the segment.
         self._close_segment()
@@ -223,6 +235,8 @@ class Journal:
                 f"ended at {tree.size}: it is an old copy; restore the log whole"
             )
         self._check_root(tree, signed)
+        if tree.size == 0:
+            self._grow_over_purged(tree, signed, starts)
         starts = [start for start in starts if start >= tree.size]
         recovery, kept_bytes, last = Recovery(0, 0), 0, tree.size
         for start in starts:
@@ -248,6 +262,15 @@ class Journal:
         else:
             self._begin_segment(last)
         return recovery
+
+    def _grow_over_purged(self, tree: Frontier, signed: Checkpoint, starts: list[int]) -> None:
+        # Only when the tree file was lost. Purging begins with the first segment and never takes the last.
+        for start, end in files.purged_segments(self.directory):
+            if start != tree.size or not starts or end > starts[-1]:
+                return
+            for leaf in files.read_leaves(files.segment_path(self.directory, start)):
+                tree.append_leaf(leaf)
+                self._check_root(tree, signed)
 
     def _read_checkpoint(self, starts: list[int]) -> Checkpoint:
         path = self.directory / files.CHECKPOINT
@@ -309,13 +332,15 @@ class Journal:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         self._entries = files.open_file(files.segment_path(self.directory, start), flags)
         files.sync_directory(self.directory)
-        self._start, self._bytes = start, 0
+        self._start, self._bytes, self._first_ms = start, 0, None
 
     def _continue_segment(self, start: int, kept_bytes: int) -> None:
         flags = os.O_WRONLY | os.O_APPEND
         self._leaves = files.open_file(files.segment_path(self.directory, start, files.LEAVES), flags)
         self._entries = files.open_file(files.segment_path(self.directory, start), flags)
         self._start, self._bytes = start, kept_bytes
+        with files.segment_path(self.directory, start).open("rb") as file:
+            self._first_ms = _at_ms(file.readline()) if kept_bytes else None
 
     def _close_segment(self) -> None:
         handles = (self._entries, self._leaves)
@@ -330,6 +355,14 @@ def _is_entry(line: bytes, seq: int) -> bool:
         return bool(decode(line)["seq"] == seq)
     except NotAnEntry:
         return False
+
+
+def _at_ms(line: bytes) -> int | None:
+    try:
+        found = decode(line).get("at_ms")
+    except NotAnEntry:
+        return None
+    return found if isinstance(found, int) else None
 
 
 def _mend(path: Path, kept_bytes: int, leaves: bytes, cut_bytes: int) -> None:

@@ -36,9 +36,9 @@ class AuditWriter:
     """One log in *directory*, written by this process alone.
 
     *origin* names the site: the key name of its checkpoints; the log's origin is ``origin/<directory name>``.
-    *ring* holds the checkpoint keys. *segment_bytes* ends a segment. Under *low_space_bytes* of free disk
-    ``low_space`` is raised, before the disk is full. ``append`` and ``append_soon`` belong to one event
-    loop; ``open`` and ``close`` block.
+    *ring* holds the checkpoint keys. *segment_bytes* ends a segment, and so does a new UTC
+    day. Under *low_space_bytes* of free disk ``low_space`` is raised, before the disk is full. ``append`` and
+    ``append_soon`` belong to one event loop; ``open`` and ``close`` block.
 
     ``lost`` counts events that could not be recorded since the log was opened.
     """
@@ -67,6 +67,7 @@ class AuditWriter:
         self._waiters: list[_Waiter | None] = []
         self._batch: list[_Waiter | None] = []
         self._next_seq = 0
+        self._last_ms = 0
         self._fault: str | None = "not opened"
         self._stopping = False
         self._healing_asked = False
@@ -166,6 +167,7 @@ class AuditWriter:
                 return refused
             line = encode(event, seq=self._next_seq, salt=salt)
             self._next_seq += 1
+            self._last_ms = event.at_ms
             self._lines.append(line)
             self._waiters.append(waiter)
             if len(self._lines) == 1:
@@ -225,7 +227,7 @@ class AuditWriter:
 
     def _maintain(self) -> None:
         now_s = time.monotonic()
-        if self._journal.is_full:
+        if self._journal.is_full or self._journal.is_of_a_day_before(self._last_ms):
             self._busy_since_s = now_s
             self._journal.rotate()
         elif self._journal.unsigned and now_s - self._signed_at_s >= CHECKPOINT_EVERY_S:

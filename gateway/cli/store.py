@@ -131,7 +131,7 @@ async def _adopt(loaded: Loaded, keys: Keys, reason: str, *, replace: bool) -> t
                 "The store belongs to other gateways. Check store.url; --replace takes it over, and they will stop.",
                 EXIT_REFUSED,
             )
-        with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint) as log:
+        with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint, node=settings.audit_node) as log:
             log.record(
                 AuditEvent(
                     kind=EventKind.STORE_ADOPTED,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
 from gateway.configuration.faults import Location, Problem
-from gateway.configuration.schema import GatewaySpec, MainFile, RealmSpec
+from gateway.configuration.schema import AuditSpec, GatewaySpec, MainFile, RealmSpec
 from gateway.configuration.schema_app import (
     PLACES,
     AccountFrom,
@@ -23,6 +23,9 @@ from gateway.policy.policy import Basic, Flow, Strangers
 from gateway.vocabulary.records import REVEALING, RouteKind
 
 BUILT_IN_CLASSES = frozenset({"standard", "heavy", "grace"})
+
+RETENTION_PRESETS = (183, 365, 1_095)
+"""Six months and a year, the usual bounds; three years, for internal control (CNIL, délibération 2021-122)."""
 
 _STORE_SCHEMES = ("redis://", "rediss://", "unix://")
 _OPEN_KINDS = frozenset({RouteKind.LOGIN, RouteKind.PUBLIC})
@@ -44,10 +47,29 @@ def check_main(main: MainFile) -> Iterator[Problem]:
         )
     if url == "embedded" and main.store.password_file is not None:
         yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
+    yield from _check_audit(main.audit)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)
     listen, metrics = main.gateway.listen, main.gateway.metrics
     if metrics is not None and metrics.port == listen.port:
         yield Problem(("gateway", "metrics", "port"), "this is the gateway's own port", "choose another")
+
+
+def _check_audit(audit: AuditSpec) -> Iterator[Problem]:
+    if audit.also and audit.node is None:
+        yield Problem(
+            ("audit", "also"),
+            "other nodes write logs too, and this one has no name",
+            "write audit.node, another on each node",
+        )
+    for index, folder in enumerate(audit.also):
+        if folder == audit.dir or folder in audit.also[:index]:
+            yield Problem(("audit", "also", index), "this folder is read already", "take it out")
+    if audit.retention_days not in RETENTION_PRESETS and not audit.retention_reason.strip():
+        yield Problem(
+            ("audit", "retention_days"),
+            f"{audit.retention_days} days is none of {', '.join(map(str, RETENTION_PRESETS))}",
+            "write one of them, or say why under audit.retention_reason",
+        )
 
 
 def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:

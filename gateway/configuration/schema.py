@@ -117,7 +117,17 @@ class AuditSpec(Spec):
     dir: FilePath | None = None
     """Folder of the log; `audit` inside `gateway.state_dir` when left out."""
     segment_bytes: Annotated[int, Field(ge=65_536, le=10_000_000_000)] = 64_000_000
-    """Size at which a new segment file is begun."""
+    """Size at which a new segment file is begun; a new day begins one too."""
+    node: Name | None = None
+    """Name of this node where several write logs: makes them `gateway.NAME` and `operator.NAME`."""
+    also: list[FilePath] = []
+    """Log folders of the other nodes, mounted or copied: questions are put to all of them as to one log."""
+    keeper: Literal["on", "off"] = "on"
+    """`on`: `ecluse serve` runs `ecluse audit keep` beside it; `off`: you run it, as a service or a timer."""
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = 365
+    """Days after which `ecluse audit purge` drops entries: 183, 365, 1095, or another with `retention_reason`."""
+    retention_reason: Annotated[str, Field(max_length=500)] = ""
+    """Why entries are kept so long; recorded with each purge and each start. Needed for other than the three."""
 
 
 class BodySpec(Spec):

@@ -13,6 +13,7 @@ class Settings:
     Paths are absolute. *store_url* is ``embedded`` or a ``redis://``, ``rediss://`` or ``unix://``
     address; it may carry a password and is therefore kept out of the repr. *tls_certificate* and
     *tls_key* are PEM files, both set or both None. *metrics_port* is None when no metrics are served.
+    *audit_node* is None where one node writes alone; *audit_also* are the log folders of the others.
     """
 
     config_path: Path
@@ -24,6 +25,11 @@ class Settings:
     store_url: str = field(default="embedded", repr=False)
     store_timeout_ms: int = 800
     segment_bytes: int = 64_000_000
+    audit_node: str | None = None
+    audit_also: tuple[Path, ...] = ()
+    keeper: bool = True
+    retention_days: int = 365
+    retention_reason: str = ""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     metrics_address: str = "127.0.0.1"
@@ -33,6 +39,11 @@ class Settings:
     def embedded_store(self) -> bool:
         """Tell whether the gateway keeps its own store."""
         return self.store_url == "embedded"
+
+    @property
+    def audit_dirs(self) -> tuple[Path, ...]:
+        """Return the log folders of every node, this one's first."""
+        return (self.audit_dir, *self.audit_also)
 
     @property
     def pid_file(self) -> Path:

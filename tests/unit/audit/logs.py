@@ -21,13 +21,14 @@ SALT = bytes(16)
 def an_event(number: int = 0, **values: object) -> AuditEvent:
     """One access of Dr Martin; *number* tells one from another."""
     told: dict[str, object] = {
+        "at_ms": NOW_MS + number,
         "account": DR_MARTIN.login,
         "app": "demo",
         "request_id": f"r{number}",
         "reason": "within-caps",
         "patients": (f"k1:{number:032x}",),
     }
-    return AuditEvent(EventKind.ACCESS, NOW_MS + number, **{**told, **values})  # type: ignore[arg-type]
+    return AuditEvent(EventKind.ACCESS, **{**told, **values})  # type: ignore[arg-type]
 
 
 def journal(directory: Path, segment_bytes: int = 64_000_000, ring: KeyRing = RING) -> Journal:

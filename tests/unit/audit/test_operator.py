@@ -63,6 +63,21 @@ def test_a_second_command_waits_for_the_first(tmp_path: Path) -> None:
     thread.join()
 
 
+def test_each_node_and_each_day_have_files_of_their_own(tmp_path: Path) -> None:
+    for day in range(3):
+        event = AuditEvent(
+            EventKind.INVITED, NOW_MS + day * 86_400_000, account="dr.martin", operator="sysop"
+        )
+        with operator_log(tmp_path, SITE, RING, node="a") as log:
+            log.record(event)
+            log.record(event)
+    assert [path.name for path in files.log_directories(tmp_path)] == ["operator.a"]
+    assert files.segment_starts(tmp_path / "operator.a") == [0, 2, 4]
+    found = verify_log(tmp_path / "operator.a", [KEY])
+    assert isinstance(found, Verified)
+    assert (found.origin, found.size) == ("site/operator.a", 6)
+
+
 def test_without_a_record_there_is_no_command(tmp_path: Path) -> None:
     with operator_log(tmp_path, SITE, RING) as log:
         log.record(EVENT)

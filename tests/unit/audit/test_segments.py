@@ -13,7 +13,7 @@ from gateway.audit.encoding import decode, encode
 from gateway.audit.files import LogDamaged
 from gateway.audit.merkle import root_of
 from gateway.audit.segments import Journal, LogInUse, Recovery
-from tests.unit.audit.logs import KEY, OTHER_RING, RING, SALT, an_event, journal, write
+from tests.unit.audit.logs import KEY, NOW_MS, OTHER_RING, RING, SALT, an_event, journal, write
 
 
 def lines(log: Path) -> list[bytes]:
@@ -52,6 +52,66 @@ def test_a_segment_ends_at_its_size(tmp_path: Path) -> None:
     made.close()
     assert files.segment_starts(tmp_path / "gw") == [0, 2, 4, 6]
     assert parse((tmp_path / "gw" / "0000000002.checkpoint").read_bytes()).size == 4
+
+
+def test_a_segment_ends_with_its_day_whoever_opens_it(tmp_path: Path) -> None:
+    day_ms, log = 86_400_000, tmp_path / "gw"
+    evening_ms = NOW_MS // day_ms * day_ms + day_ms - 1
+    made = journal(log)
+    made.open()
+    assert not made.is_of_a_day_before(evening_ms)
+    made.commit([encode(an_event(at_ms=evening_ms), seq=0, salt=SALT)])
+    assert not made.is_of_a_day_before(evening_ms)
+    assert made.is_of_a_day_before(evening_ms + 1)
+    made.close()
+    made, _ = reopen(log)
+    assert made.is_of_a_day_before(evening_ms + 1)
+    # A clock that was put back ends nothing.
+    assert not made.is_of_a_day_before(evening_ms - day_ms)
+    made.rotate()
+    assert not made.is_of_a_day_before(evening_ms + 1)
+    made.close()
+    assert files.segment_starts(log) == [0, 1]
+
+
+def purge(log: Path, *starts: int) -> None:
+    for start in starts:
+        files.segment_path(log, start).unlink()
+
+
+def test_a_log_opens_over_purged_segments(tmp_path: Path) -> None:
+    log = tmp_path / "gw"
+    write(log, 10, per_segment=4)
+    signed = parse((log / "checkpoint").read_bytes())
+    purge(log, 0, 4)
+    # With the tree file, and without it: then the leaf hashes make it again.
+    for lost in ((), ("tree",)):
+        for name in lost:
+            (log / name).unlink()
+        made, recovery = reopen(log)
+        assert (made.size, recovery) == (10, Recovery(0, 0))
+        made.close()
+        assert parse((log / "checkpoint").read_bytes()) == signed
+    write(log, 3, first=10)
+    assert parse((log / "checkpoint").read_bytes()).size == 13
+
+
+@pytest.mark.parametrize("gone", [(8,), (4, 8), (0, 4, 8)])
+def test_a_log_without_its_last_segment_does_not_open_as_purged(
+    tmp_path: Path, gone: tuple[int, ...]
+) -> None:
+    log = tmp_path / "gw"
+    write(log, 12, per_segment=4)
+    made, _ = reopen(log)
+    tree = (log / "tree").read_bytes()
+    made.rotate()
+    made.release()
+    # The crash came before the tree was saved: the last segment has its checkpoint and is still the last.
+    purge(log, 12)
+    (log / "tree").write_bytes(tree)
+    purge(log, *gone)
+    with pytest.raises(LogDamaged, match="missing"):
+        reopen(log)
 
 
 def test_two_writers_never_share_a_log(tmp_path: Path) -> None:

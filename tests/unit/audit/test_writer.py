@@ -128,6 +128,17 @@ async def test_segments_turn_and_the_log_stays_sound(tmp_path: Path) -> None:
     assert (found.size, found.signed) == (61, 61)
 
 
+async def test_a_new_day_turns_the_segment(opened: AuditWriter, tmp_path: Path) -> None:
+    for day in range(3):
+        await opened.append(an_event(at_ms=NOW_MS + day * 86_400_000))
+    opened.close()
+    # The first batch of a new day ends the segment, before it or with it: nobody waits for midnight.
+    starts = files.segment_starts(tmp_path / "gw")
+    assert starts[0] == 0
+    assert starts[-1] in {2, 3}
+    assert isinstance(verify_log(tmp_path / "gw", [KEY]), Verified)
+
+
 async def test_a_checkpoint_follows_without_further_events(
     opened: AuditWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,10 @@ BUSTED = [
     ("no_apps", 1, "", "there is no app", "write one under apps, "),
     ("no_place", 26, "apps.demo.routes[1].patients.from[0]", "no place is named", "write one entry each, "),
     ("no_realms", 1, "", "'realms' is missing", "write realms here"),
+    ("node_is_no_name", 6, "audit.node", "this is not written as it must be", "it has to fit ^[a-z0-9]"),
     ("not_utf8", 12, "", "this line is not UTF-8", "save the file as UTF-8"),
+    ("other_node_twice", 7, "audit.also[1]", "this folder is read already", "take it out"),
+    ("other_nodes_without_a_name", 6, "audit.also", "other nodes write logs too, and this one", "write audit.node"),
     ("page_with_patients", 26, "apps.demo.routes[1].patients", "a page route names no patients", "make it record, lis"),
     ("path_template", 25, "apps.demo.routes[1].path", "path '/patients/{id': write {name}, ", "write a path such as "),
     ("path_with_query", 25, "apps.demo.routes[1].path", "path '/patients/{id}?full=1' holds", "write a path such as"),
@@ -69,6 +72,7 @@ BUSTED = [
     ("prefix_over_a_route", 26, "apps.demo.routes[1].path", "this stands under /patients/, wh", "choose another gate"),
     ("re2_pattern", 26, "apps.demo.routes[1].patients.pattern", "'(?<=P)[0-9]+' is no RE2 patte", "RE2 has no look-ar"),
     ("record_without_patients", 23, "apps.demo.routes[1]", "a record route without patients:", "write under patient"),
+    ("retention_without_reason", 6, "audit.retention_days", "400 days is none of 183, 365, 1095", "write one of t"),
     ("route_method_unknown_to_app", 25, "apps.demo.routes[1].methods[1]", "the app refuses DELETE", "add DELETE to "),
     ("route_name_twice", 27, "apps.demo.routes[2].name", "the name login stands here twice", "give each its own name"),
     ("route_never_reached", 27, "apps.demo.routes[2].path", "this route is never reached: rou", "put the narrower ro"),
@@ -236,6 +240,24 @@ def test_relative_names_are_looked_for_beside_the_file_they_stand_in(tmp_path: P
     assert (found.state_dir, found.keys_dir) == (tmp_path / "state", tmp_path / "keys")
     assert found.audit_dir == tmp_path / "state" / "audit"
     assert found.pid_file == tmp_path / "state" / "ecluse.pid"
+
+
+def test_each_node_has_a_name_and_knows_the_logs_of_the_others() -> None:
+    found = load(CONFIGS / "working_several_nodes.yml").settings
+    assert found.audit_node == "a"
+    assert found.audit_dirs == (
+        Path("/var/lib/ecluse/audit"),
+        Path("/var/lib/ecluse/of-b"),
+        CONFIGS / "of-c",
+    )
+    assert (found.keeper, found.retention_days) == (False, 3650)
+    assert found.retention_reason == "hospital archives, art. R1112-7"
+
+
+def test_one_node_writes_alone_and_keeps_a_year() -> None:
+    found = load(CONFIGS / "working_smallest.yml").settings
+    assert (found.audit_node, found.audit_dirs) == (None, (found.audit_dir,))
+    assert (found.keeper, found.retention_days, found.retention_reason) == (True, 365, "")
 
 
 _words = st.sampled_from(
