@@ -129,17 +129,35 @@ def open_embedded(places: Sequence[Path], floors: Mapping[str, int] | None = Non
         ManifestDamaged: a manifest cannot be read.
         OSError: a directory cannot be read.
     """
+    with _connection() as engine:
+        yield Embedded(engine, places, floors or {})
+
+
+def to_parquet(lines: Path, path: Path, columns: Mapping[str, str]) -> None:
+    """Write the JSON lines of *lines* to *path* as Parquet with *columns*, by name and type.
+
+    Raises:
+        duckdb.Error: a line does not fit, or the disk refused.
+    """
+    with _connection() as engine:
+        engine.execute(
+            f"copy (select * from {_read_json([lines], columns)}) to {_literal(str(path))} "
+            "(format parquet, compression zstd)"
+        )
+
+
+@contextmanager
+def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with tempfile.TemporaryDirectory(prefix="ecluse-audit-") as room:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "threads": THREADS,
             "memory_limit": MEMORY,
             "temp_directory": room,
-            "preserve_insertion_order": "false",
             "allow_unsigned_extensions": "false",
         }
         with duckdb.connect(config=settings) as engine:
             engine.execute("set autoinstall_known_extensions = false; set autoload_known_extensions = false")
-            yield Embedded(engine, places, floors or {})
+            yield engine
 
 
 def _look(place: Path, floors: Mapping[str, int]) -> _Place:
@@ -160,15 +178,17 @@ def _look(place: Path, floors: Mapping[str, int]) -> _Place:
 
 
 def _journal(name: str, columns: Mapping[str, str], writer: str, least: int, paths: Sequence[Path]) -> str:
-    read = ", ".join(f"\"{column}\": '{kind}'" for column, kind in COLUMNS.items())
     made = {"writer": f"cast({_literal(writer)} as VARCHAR)", "patient": "unnest(list_distinct(patients))"}
     shown = ", ".join(f'{made.get(column, f'"{column}"')} as "{column}"' for column in columns)
     named = " and len(patients) > 0" if name == "accesses" else ""
-    return (
-        f"select {shown} from read_json({_paths(paths)}, columns={{{read}}}, "
-        "format='newline_delimited', ignore_errors=true, "
-        f"maximum_object_size={MAX_LINE_BYTES + 1}) where at_ms is not null and seq >= {least}{named}"
-    )
+    read = _read_json(paths, COLUMNS, "ignore_errors=true")
+    return f"select {shown} from {read} where at_ms is not null and seq >= {least}{named}"
+
+
+def _read_json(paths: Sequence[Path], columns: Mapping[str, str], *more: str) -> str:
+    read = ", ".join(f"\"{column}\": '{kind}'" for column, kind in columns.items())
+    options = ", ".join(("format='newline_delimited'", f"maximum_object_size={MAX_LINE_BYTES + 1}", *more))
+    return f"read_json({_paths(paths)}, columns={{{read}}}, {options})"
 
 
 def _paths(paths: Sequence[Path]) -> str:

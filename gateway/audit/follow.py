@@ -1,6 +1,6 @@
 """Following the journals: events as their writers add them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ from gateway.audit.encoding import NotAnEntry, decode
 
 
 def follow(
-    audit_dir: Path, again: Callable[[], bool], *, from_start: bool = False
+    places: Path | Sequence[Path], again: Callable[[], bool], *, from_start: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Yield events as writers add them: new writers and new segments too, whole lines only.
+    """Yield events as writers add them under *places*: new writers and segments too, whole lines only.
 
     *again* is called when everything there has been read: it waits and returns True, or False to stop.
     Starts at the present end of each log, or with its first entry when *from_start*.
@@ -20,18 +20,23 @@ def follow(
     Raises:
         OSError: a file cannot be read.
     """
+    directories = [places] if isinstance(places, Path) else list(places)
     read: dict[Path, int] = {}
     known_bytes = not from_start
     while True:
-        for directory in files.log_directories(audit_dir):
-            for start in files.segment_starts(directory):
-                path = files.segment_path(directory, start)
-                if path not in read:
-                    read[path] = path.stat().st_size if known_bytes else 0
-                yield from _news(path, read)
+        for path in [found for place in directories for found in _segments(place)]:
+            if path not in read:
+                read[path] = path.stat().st_size if known_bytes else 0
+            yield from _news(path, read)
         known_bytes = False
         if not again():
             return
+
+
+def _segments(place: Path) -> Iterator[Path]:
+    for directory in files.log_directories(place):
+        for start in files.segment_starts(directory):
+            yield files.segment_path(directory, start)
 
 
 def _news(path: Path, read: dict[Path, int]) -> Iterator[dict[str, Any]]:
