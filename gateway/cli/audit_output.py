@@ -2,17 +2,21 @@
 
 import csv
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.audit.columns import EVENT_COLUMNS
+from gateway.audit.embedded import to_parquet
 from gateway.audit.encoding import visible
-from gateway.audit.query import COLUMNS
 from gateway.audit.verify import Broken, Verified
 
 _TABLE = (
@@ -29,32 +33,100 @@ _TABLE = (
     "patients",
     "client",
 )
+_NUMBERS = frozenset({"status", "rows", "bytes", "events"})
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+ENDINGS = (".csv", ".jsonl", ".parquet")
+"""Names of files that an answer can be written to."""
+
+Row = dict[str, Any]
 
 
-def print_table(events: list[dict[str, Any]], limit: int) -> None:
-    """Print *events*, the first *limit* of them, as a table."""
+def print_table(
+    rows: list[Row], limit: int | None, names: Sequence[str] = (), *, what: str = "events"
+) -> None:
+    """Print *rows*, the first *limit* of them, as a table of *names*; without names, of the usual columns."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    shown = [name for name in _TABLE if any(name in event for event in events)]
+    shown = names or [name for name in _TABLE if any(name in row for row in rows)]
     for name in shown:
-        table.add_column(name, overflow="fold")
-    for event in events[:limit]:
-        table.add_row(*(Text(visible(_cell(event.get(name)))) for name in shown))
+        table.add_column(name, overflow="fold", justify="right" if name in _NUMBERS else "left")
+    for row in rows[:limit]:
+        table.add_row(*(Text(visible(_cell(row.get(name)))) for name in shown))
     console = Console()
-    if events:
+    if rows:
         console.print(table)
-    more = len(events) > limit
-    said = f"{min(len(events), limit)} events" + (", and more: use --limit, --json or --csv" if more else "")
-    click.echo(said, err=True)
+    more = limit is not None and len(rows) > limit
+    count = len(rows[:limit])
+    click.echo(f"{count} {what}" + (", and more: use --limit, --json or --csv" if more else ""), err=True)
 
 
-def print_csv(events: Iterable[dict[str, Any]]) -> None:
-    """Print *events* as CSV with every column."""
-    names = ["writer", *(name for name in COLUMNS if name not in {"salt", "v"})]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+def print_csv(rows: Iterable[Row], names: Sequence[str] = ()) -> None:
+    """Print *rows* as CSV of *names*; without names, of every column of an event."""
+    _write_csv(sys.stdout, rows, names or tuple(EVENT_COLUMNS))
+
+
+def print_json(rows: Iterable[Row], names: Sequence[str] = ()) -> None:
+    """Print *rows* as JSON lines of *names*; without names, of what is in them."""
+    for row in rows:
+        click.echo(msgspec.json.encode(_chosen(row, names)).decode())
+
+
+def write_file(path: Path, rows: Iterable[Row], columns: Mapping[str, str]) -> int:
+    """Write *columns* (name and type) of *rows* to *path*, in the form its name ends with; return how many.
+
+    Readable by its owner only; it stands there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    names = tuple(columns)
+    counted = _Counted(rows)
+    # A private folder beside the file: nobody else reads what is being written, and it gets its name at once.
+    with tempfile.TemporaryDirectory(prefix=".ecluse-", dir=path.parent) as room:
+        draft = Path(room) / "draft"
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            if path.suffix == ".csv":
+                _write_csv(file, counted, names)
+            else:
+                file.writelines(msgspec.json.encode(_chosen(row, names)).decode() + "\n" for row in counted)
+        if path.suffix == ".parquet":
+            lines = draft.rename(Path(room) / "lines")
+            to_parquet(lines, draft, columns)
+        draft.chmod(0o600)
+        draft.replace(path)
+    return counted.count
+
+
+def told_moment(row: Row) -> Row:
+    """Return *row* of a count with its day or hour as people write it, in UTC."""
+    written = dict(row)
+    for name, form in (("day", "%Y-%m-%d"), ("hour", "%Y-%m-%dT%H:00Z")):
+        if name in row:
+            written[name] = datetime.fromtimestamp(row[name] / 1000, UTC).strftime(form)
+    return written
+
+
+class _Counted:
+    """Rows that count themselves as they pass."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self.count += 1
+            yield row
+
+
+def _chosen(row: Row, names: Sequence[str]) -> Row:
+    return {name: row[name] for name in names if name in row} if names else row
+
+
+def _write_csv(file: TextIO, rows: Iterable[Row], names: Sequence[str]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
-    for event in events:
-        writer.writerow([_harmless(_cell(event.get(name))) for name in names])
+    for row in rows:
+        writer.writerow([_harmless(_cell(row.get(name))) for name in names])
 
 
 def _harmless(text: str) -> str:

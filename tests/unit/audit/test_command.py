@@ -8,6 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from gateway.audit import files
@@ -16,7 +17,7 @@ from gateway.audit.encoding import decode, encode
 from gateway.audit.query import pseudonyms
 from gateway.audit.segments import Journal
 from gateway.cli import main
-from gateway.cli.audit import moment
+from gateway.cli.audit_consult import moment
 from gateway.configuration import init_keys, load_keys
 from gateway.vocabulary.events import AuditEvent, EventKind
 from tests.people import DR_MARTIN, NURSE_BEN
@@ -112,6 +113,18 @@ def test_hostile_values_reach_no_terminal_and_no_spreadsheet(audit_dir: Path, sh
         (("query", "--audit-dir", "AUDIT", "--copy", "--patient", "4711", "--system", "x"), "--keys-dir"),
         (("query", "--audit-dir", "AUDIT", "--copy", "--from", "yesterday"), "moment"),
         (("query", "--audit-dir", "AUDIT", "--copy", "--kind", "nonsense"), "nonsense"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--columns", "salt"), "salt"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--columns", "patient,rule"), "rule"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--columns", "at", "--group-by", "app"), "--columns"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--group-by", "bytes"), "bytes"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "--top", "3"), "--group-by"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "-o", "answer.xlsx"), ".parquet"),
+        (("query", "--audit-dir", "AUDIT", "--copy", "-o", "AUDIT/nowhere/a.csv"), "no folder"),
+        (("patient", "4711", "--audit-dir", "AUDIT", "--copy"), "--system"),
+        (("patient", "k1:0", "--audit-dir", "AUDIT", "--keys-dir", "KEYS"), "--reason"),
+        (("patient", "k1:0", "--audit-dir", "AUDIT", "--copy", "--timezone", "Mars/Olympus"), "Mars"),
+        (("account", "dr.martin", "--audit-dir", "AUDIT", "--keys-dir", "KEYS"), "--reason"),
+        (("stats", "--audit-dir", "AUDIT", "--keys-dir", "KEYS"), "--reason"),
         (("verify", "AUDIT", "--key", "junk"), "--key"),
         (("verify", "KEYS", "--key", "VERIFIER"), "holds no audit log"),
     ],
@@ -136,6 +149,113 @@ def test_no_answer_without_a_record(audit_dir: Path, keys_dir: Path) -> None:
     assert found.exit_code == 2
     assert found.stdout == ""
     assert "refused" in found.stderr
+
+
+def test_columns_are_those_asked_for(audit_dir: Path) -> None:
+    found = run("query", "--audit-dir", audit_dir, "--copy", "--columns", "account, kind,reason", "--csv")
+    assert found.stdout == f"account,kind,reason\n{DR_MARTIN.login},access,\n{NURSE_BEN.login},refused,cap\n"
+    each = run("query", "--audit-dir", audit_dir, "--copy", "--columns", "patient,account", "--json")
+    (row,) = map(json.loads, each.stdout.splitlines())
+    assert set(row) == {"patient", "account"}
+
+
+def test_groups_are_counted_and_named(audit_dir: Path) -> None:
+    found = run("query", "--audit-dir", audit_dir, "--copy", "--group-by", "day,account", "--csv")
+    assert found.stdout.splitlines() == [
+        "day,account,events,patients,rows,bytes",
+        f"2026-09-21,{DR_MARTIN.login},1,1,0,0",
+        f"2026-09-21,{NURSE_BEN.login},1,0,0,0",
+    ]
+    top = run("query", "--audit-dir", audit_dir, "--copy", "--group-by", "account", "--top", "1")
+    assert DR_MARTIN.login in top.stdout
+    assert NURSE_BEN.login not in top.stdout
+    assert top.stderr == "1 groups\n"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("more", [(), ("--columns", "at,patients"), ("--group-by", "account,hour")])
+def test_an_answer_can_be_a_file_of_its_owner_only(
+    audit_dir: Path, tmp_path: Path, ending: str, more: tuple[str, ...]
+) -> None:
+    path = tmp_path / f"it's an answer{ending}"
+    found = run("query", "--audit-dir", audit_dir, "--copy", *more, "-o", path)
+    assert (found.exit_code, found.stdout) == (0, ""), found.stderr
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, "audit"}
+    shown = run("query", "--audit-dir", audit_dir, "--copy", *more, "--json")
+    expected = [json.loads(line) for line in shown.stdout.splitlines()]
+    if ending == ".jsonl":
+        assert [json.loads(line) for line in path.read_text().splitlines()] == expected
+    elif ending == ".csv":
+        assert len(list(csv.reader(path.read_text().splitlines()))) == len(expected) + 1
+    else:
+        relation = duckdb.read_parquet(str(path))
+        names = relation.columns
+        rows = [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
+        assert [{name: value for name, value in row.items() if value is not None} for row in rows] == expected
+
+
+def test_the_id_in_clear_can_come_by_standard_input(
+    audit_dir: Path, keys_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("4711\n\n"))
+    found = run(
+        "query", "--audit-dir", audit_dir, "--keys-dir", keys_dir, "--reason", "art. 15", "--patient", "-",
+        "--system", SYSTEM, "--kind", "access", "--json",
+    )  # fmt: skip
+    assert [json.loads(line)["account"] for line in found.stdout.splitlines()] == [DR_MARTIN.login]
+
+
+def test_a_patient_gets_an_answer_in_words_that_names_no_professional(
+    audit_dir: Path, keys_dir: Path
+) -> None:
+    arguments = ("patient", "4711", "--system", SYSTEM, "--audit-dir", audit_dir, "--keys-dir", keys_dir)
+    found = run(*arguments, "--reason", "art. 15")
+    assert found.exit_code == 0, found.stderr
+    french, english = found.stdout.split("-" * 72)
+    assert "Votre dossier a été ouvert : 1 fois, par 1 personne." in french
+    assert "21 septembre 2026, 16 h 13" in french
+    assert "Your record was opened: once, by 1 person." in english
+    assert DR_MARTIN.login not in found.stdout
+    assert "4711" not in found.stdout
+    # The question that was just recorded comes after the period; the one before is told.
+    assert "Ce journal a été consulté" not in french
+    again = run(*arguments, "--reason", "art. 15", "--names")
+    assert "Ce journal a été consulté à votre sujet : 1 fois" in again.stdout
+    assert f"professionnel n° 1, {DR_MARTIN.login}" in again.stdout
+    told = consultations(audit_dir)
+    assert [event["detail"]["act"] for event in told] == ["patient", "patient"]  # type: ignore[index]
+    as_json = run(*arguments, "--reason", "art. 15", "--json")
+    assert [json.loads(line)["kind"] for line in as_json.stdout.splitlines()] == [
+        "access",
+        "audit-queried",
+        "audit-queried",
+    ]
+
+
+def test_a_person_has_a_timeline(audit_dir: Path) -> None:
+    arguments = ("account", DR_MARTIN.login, "--audit-dir", audit_dir, "--copy", "--from", "2026-09-01")
+    found = run(*arguments)
+    assert f"{DR_MARTIN.login}: 1 events, 1 distinct patients" in found.stdout
+    assert "2026-09-21" in found.stdout
+    assert "1 opened" in found.stdout
+    as_json = run(*arguments, "--json")
+    assert [json.loads(line)["account"] for line in as_json.stdout.splitlines()] == [DR_MARTIN.login]
+    nobody = run("account", "nobody", "--audit-dir", audit_dir, "--copy")
+    assert nobody.stdout.startswith("nobody: 0 events")
+
+
+def test_stats_are_bars_or_numbers(audit_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    period = ("--from", "2026-09-01", "--to", "2026-10-01")
+    found = run("stats", "--audit-dir", audit_dir, "--copy", *period)
+    assert found.exit_code == 0, found.stderr
+    assert "█" in found.stdout
+    assert "\x1b" not in found.stdout
+    assert DR_MARTIN.login in found.stdout
+    values = json.loads(run("stats", "--audit-dir", audit_dir, "--copy", *period, "--json").stdout)
+    assert values["day"] == [{"day": "2026-09-21", "events": 2, "patients": 1, "rows": 0, "bytes": 0}]
+    assert {row["kind"]: row["events"] for row in values["kind"]} == {"access": 1, "refused": 1}
 
 
 def verifier(keys_dir: Path) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.audit import files
 from gateway.audit.encoding import encode
-from gateway.audit.query import COLUMNS, Question, ask, follow, pseudonyms
+from gateway.audit.follow import follow
+from gateway.audit.query import COLUMNS, Question, ask, pseudonyms
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import KeyRing
 from tests.people import CLERK_LEA, DR_MARTIN, INTRUDER, NURSE_BEN

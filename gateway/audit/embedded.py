@@ -1,0 +1,200 @@
+"""DuckDB inside the process that asks: the archive's Parquet files and the journals' newer lines as two tables."""
+
+import re
+import tempfile
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from gateway.audit.columns import ACCESS_COLUMNS, COLUMNS, EVENT_COLUMNS
+from gateway.audit.encoding import MAX_LINE_BYTES
+from gateway.audit.files import LogDamaged
+from gateway.audit.manifest import File, Manifest, journal_parts, read_manifest
+from gateway.audit.sql import Statement
+
+THREADS: Final = 2
+MEMORY: Final = "400MB"
+"""What DuckDB may hold; a larger sort or count goes on in files of a private folder."""
+
+_BATCH = 1_000
+_GLOB = re.compile(r"[*?\[]")
+_PLACEHOLDER = re.compile(r"\{(\w+):\w+\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which files can hold the answer: by period (*from_ms* included, *to_ms* not), or by *moments*, sorted."""
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+    moments: Sequence[int] | None = None
+
+    def may_be_in(self, file: File) -> bool:
+        """Tell whether *file* can hold an event of this span."""
+        if self.moments is not None:
+            nearest = bisect_left(self.moments, file.first_ms)
+            return nearest < len(self.moments) and self.moments[nearest] <= file.last_ms
+        return (self.from_ms is None or file.last_ms >= self.from_ms) and (
+            self.to_ms is None or file.first_ms < self.to_ms
+        )
+
+
+EVER: Final = Span()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    manifest: Manifest
+    segments: Mapping[str, tuple[int, tuple[Path, ...]]]
+
+
+class Embedded:
+    """The trail of one moment: every manifest is taken once, when it is opened.
+
+    *floors* says from which ``seq`` on each writer's events are wanted; a writer it does not name is wanted whole.
+    """
+
+    def __init__(
+        self, engine: duckdb.DuckDBPyConnection, places: Sequence[Path], floors: Mapping[str, int]
+    ) -> None:
+        self.connection = engine
+        self._floors = floors
+        self._places = [_look(place, floors) for place in places]
+        seen: dict[str, Path] = {}
+        for place, found in zip(places, self._places, strict=True):
+            for writer in found.manifest.archived.keys() | found.segments.keys():
+                if writer in seen:
+                    raise LogDamaged(
+                        f"{seen[writer]} and {place} both hold a writer {writer!r}: give each node its name, or "
+                        "name one directory only"
+                    )
+                seen[writer] = place
+
+    def run(self, statement: Statement, span: Span) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of *statement* over the files that can hold an event of *span*.
+
+        Raises:
+            duckdb.Error: a file cannot be read, or the answer needs more room than there is.
+        """
+        self.show(span)
+        found = self.connection.execute(_PLACEHOLDER.sub(r"$\1", statement.text), statement.values)
+        while rows := found.fetchmany(_BATCH):
+            yield from rows
+
+    def show(self, span: Span = EVER) -> None:
+        """Make the tables ``events`` and ``accesses`` of *connection* those of *span*."""
+        for name, columns in (("events", EVENT_COLUMNS), ("accesses", ACCESS_COLUMNS)):
+            table = self._table(name, columns, span)
+            self.connection.execute(f"create or replace temp view {name} as {table}")
+
+    def _table(self, name: str, columns: Mapping[str, str], span: Span) -> str:
+        parts = []
+        shown = ", ".join(f'"{column}"' for column in columns)
+        for place in self._places:
+            listed = place.manifest.events if name == "events" else place.manifest.accesses
+            if paths := [file.path for file in listed if self._wants(file) and span.may_be_in(file)]:
+                wanted = self._above_floors() if self._floors else ""
+                parts.append(f"select {shown} from read_parquet({_paths(paths)}){wanted}")
+            parts += [
+                _journal(name, columns, writer, least, paths)
+                for writer, (least, paths) in place.segments.items()
+            ]
+        if not parts:
+            nothing = ", ".join(f'cast(null as {kind}) as "{column}"' for column, kind in columns.items())
+            return f"select {nothing} where false"
+        return " union all ".join(parts)
+
+    def _wants(self, file: File) -> bool:
+        return any(last >= self._floors.get(writer, 0) for writer, (_, last) in file.seqs.items())
+
+    def _above_floors(self) -> str:
+        known = ", ".join(_literal(writer) for writer in self._floors)
+        above = [
+            f"(writer = {_literal(writer)} and seq >= {floor})" for writer, floor in self._floors.items()
+        ]
+        return f" where writer not in ({known}) or {' or '.join(above)}"
+
+
+@contextmanager
+def open_embedded(places: Sequence[Path], floors: Mapping[str, int] | None = None) -> Iterator[Embedded]:
+    """Open the trail of *places*, the audit directories of one node or of several.
+
+    Raises:
+        LogDamaged: two places hold a writer of one name, or a file bears no segment's name.
+        ManifestDamaged: a manifest cannot be read.
+        OSError: a directory cannot be read.
+    """
+    with _connection() as engine:
+        yield Embedded(engine, places, floors or {})
+
+
+def to_parquet(lines: Path, path: Path, columns: Mapping[str, str]) -> None:
+    """Write the JSON lines of *lines* to *path* as Parquet with *columns*, by name and type.
+
+    Raises:
+        duckdb.Error: a line does not fit, or the disk refused.
+    """
+    with _connection() as engine:
+        engine.execute(
+            f"copy (select * from {_read_json([lines], columns)}) to {_literal(str(path))} "
+            "(format parquet, compression zstd)"
+        )
+
+
+@contextmanager
+def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with tempfile.TemporaryDirectory(prefix="ecluse-audit-") as room:
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "threads": THREADS,
+            "memory_limit": MEMORY,
+            "temp_directory": room,
+            "allow_unsigned_extensions": "false",
+        }
+        with duckdb.connect(config=settings) as engine:
+            engine.execute("set autoinstall_known_extensions = false; set autoload_known_extensions = false")
+            yield engine
+
+
+def _look(place: Path, floors: Mapping[str, int]) -> _Place:
+    # The manifest first: what is archived meanwhile is then read from the journal, where it still stands.
+    manifest = read_manifest(place)
+    parts: dict[str, list[tuple[Path, int]]] = {}
+    for path, wanted in journal_parts(place, manifest):
+        parts.setdefault(path.parent.name, []).append((path, wanted))
+    segments = {}
+    for writer, each in parts.items():
+        floor = max(floors.get(writer, 0), each[0][1])
+        ends = [int(path.stem) for path, _ in each[1:]]
+        kept = [
+            path for (path, _), end in zip(each, [*ends, None], strict=True) if end is None or end > floor
+        ]
+        segments[writer] = (floor, tuple(kept))
+    return _Place(manifest, segments)
+
+
+def _journal(name: str, columns: Mapping[str, str], writer: str, least: int, paths: Sequence[Path]) -> str:
+    made = {"writer": f"cast({_literal(writer)} as VARCHAR)", "patient": "unnest(list_distinct(patients))"}
+    shown = ", ".join(f'{made.get(column, f'"{column}"')} as "{column}"' for column in columns)
+    named = " and len(patients) > 0" if name == "accesses" else ""
+    read = _read_json(paths, COLUMNS, "ignore_errors=true")
+    return f"select {shown} from {read} where at_ms is not null and seq >= {least}{named}"
+
+
+def _read_json(paths: Sequence[Path], columns: Mapping[str, str], *more: str) -> str:
+    read = ", ".join(f"\"{column}\": '{kind}'" for column, kind in columns.items())
+    options = ", ".join(("format='newline_delimited'", f"maximum_object_size={MAX_LINE_BYTES + 1}", *more))
+    return f"read_json({_paths(paths)}, columns={{{read}}}, {options})"
+
+
+def _paths(paths: Sequence[Path]) -> str:
+    # A path is a pattern to DuckDB: what has a meaning there is put in brackets.
+    return f"[{', '.join(_literal(_GLOB.sub(r'[\g<0>]', str(path))) for path in paths)}]"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

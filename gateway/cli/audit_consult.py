@@ -1,0 +1,223 @@
+"""What every consultation of the trail shares: where it is, who may ask, the record of the asking, the wait."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import duckdb
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gateway.audit.checkpoint import LOG_NAME
+from gateway.audit.files import LogDamaged
+from gateway.audit.manifest import ManifestDamaged
+from gateway.audit.operator import local_user, operator_log
+from gateway.audit.question import Question, pseudonyms
+from gateway.audit.writer import AuditUnavailable
+from gateway.cli import EXIT_FAULT, fail
+from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.clock import SystemClock
+from gateway.configuration import KeysRefused, load_keys
+from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.vocabulary.keys import Keys
+
+_BAR_AFTER_S = 1.0
+_SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_PSEUDONYM_TAIL = len(":") + 32
+
+
+def moment(text: str) -> int:
+    """Return Unix milliseconds of *text*: RFC 3339 (UTC unless it says otherwise), a date, or 90m, 24h, 7d ago."""
+    if text[:-1].isascii() and text[:-1].isdigit() and text[-1] in _SPANS:
+        span = timedelta(**{_SPANS[text[-1]]: int(text[:-1])})
+        return SystemClock().now_ms() - round(span.total_seconds() * 1000)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no moment: write 2026-09-14, 2026-09-14T08:30:00+02:00, or 24h"
+        ) from None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    return round(found.timestamp() * 1000)
+
+
+def consult_options(command: Any) -> Any:
+    """Add the options that say where the trail is and why it is asked."""
+    command = click.option(
+        "--copy",
+        "is_copy",
+        is_flag=True,
+        help="--audit-dir is a copy away from the gateway: this consultation is not recorded.",
+    )(command)
+    command = click.option(
+        "--keys-dir", type=click.Path(path_type=Path), help="Keys, with --audit-dir and no configuration."
+    )(command)
+    command = click.option(
+        "--audit-dir",
+        type=click.Path(path_type=Path),
+        help="Folder of the trail, in place of the configuration's.",
+    )(command)
+    return click.option("--reason", "why", help="Why you ask: recorded with the consultation.")(command)
+
+
+def period_options(since: str | None = None) -> Callable[[Any], Any]:
+    """Add ``--from`` and ``--to``; without ``--from``, *since* is taken."""
+
+    def add(command: Any) -> Any:
+        command = click.option("--to", "to_ms", type=moment, help="Before this moment.")(command)
+        return click.option(
+            "--from",
+            "from_ms",
+            type=moment,
+            default=since,
+            show_default=since is not None,
+            help="From this moment on: 2026-09-14, RFC 3339, or 24h.",
+        )(command)
+
+    return add
+
+
+@dataclass(frozen=True, slots=True)
+class Consultation:
+    """The trail that is asked: *places*, this node's first, and the keys of who may record and resolve.
+
+    *titles* are the names of the apps for people, where a configuration gives them.
+    """
+
+    places: tuple[Path, ...]
+    keys: Keys | None
+    node: str | None
+    is_copy: bool
+    titles: Mapping[str, str]
+
+    def resolve(self, patients: Iterable[str], system: str | None) -> tuple[str, ...]:
+        """Return the pseudonyms of *patients* under every key; ``-`` stands for lines of standard input.
+
+        Raises:
+            click.UsageError: an id in clear without *system* or without keys.
+        """
+        named = [one for each in patients for one in (_lines() if each == "-" else [each])]
+        if system is None:
+            if any(":" not in patient for patient in named):
+                raise click.UsageError(
+                    "A patient is given as pseudonym (kid:hex), or as the id in clear with --system."
+                )
+            return tuple(named)
+        if self.keys is None:
+            raise click.UsageError("An id in clear needs the pseudonyms key: give --keys-dir.")
+        ring = self.keys.pseudonyms
+        return tuple(name for patient in named for name in pseudonyms(ring, system, patient))
+
+    def record(self, act: str, why: str | None, question: Question, **more: object) -> None:
+        """Record that *question* is asked, before it is answered; leave with 2 when that cannot be done.
+
+        *act* names the command, *more* what shapes the answer.
+
+        Raises:
+            click.UsageError: no reason was given.
+        """
+        if self.is_copy or self.keys is None:
+            return
+        if not why:
+            raise click.UsageError("Consultations are recorded with their reason: give --reason TEXT.")
+        fields = {name: getattr(question, name) for name in Question.__slots__} | more
+        asked = [
+            (name, ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
+            for name, value in sorted(fields.items())
+            if name not in {"patients", "reference"} and value not in (None, False, (), [])
+        ]
+        event = AuditEvent(
+            EventKind.AUDIT_QUERIED,
+            SystemClock().now_ms(),
+            operator=local_user(),
+            patients=tuple(name for name in question.patients if len(name) > _PSEUDONYM_TAIL),
+            reference=question.reference,
+            detail=(("act", act), ("reason", why), *asked),
+        )
+        try:
+            with operator_log(self.places[0], LOG_NAME, self.keys.checkpoint, node=self.node) as log:
+                log.record(event)
+        except AuditUnavailable as error:
+            fail(f"the consultation could not be recorded, so it is refused: {error}", EXIT_FAULT)
+
+
+def open_consultation(
+    audit_dir: Path | None, keys_dir: Path | None, config_path: str, *, is_copy: bool
+) -> Consultation:
+    """Find the trail and the keys.
+
+    Raises:
+        click.UsageError: neither a configuration nor keys nor a copy.
+    """
+    if audit_dir is None:
+        if is_copy:
+            raise click.UsageError("--copy says that --audit-dir is a copy: give --audit-dir too.")
+        loaded = load_or_exit(config_path)
+        titles = {name: app.title for name, app in loaded.policy.apps.items() if app.title}
+        settings = loaded.settings
+        return Consultation(
+            settings.audit_dirs, keys_or_exit(settings), settings.audit_node, is_copy=False, titles=titles
+        )
+    keys = None
+    if keys_dir is not None:
+        try:
+            keys = load_keys(keys_dir)
+        except KeysRefused as error:
+            fail(str(error), EXIT_FAULT)
+    elif not is_copy:
+        raise click.UsageError(
+            "Consultations are recorded: give --keys-dir, or --copy when --audit-dir is a copy."
+        )
+    return Consultation((audit_dir,), keys, None, is_copy=is_copy, titles={})
+
+
+@contextmanager
+def reading(consultation: Consultation) -> Iterator[None]:
+    """Turn what goes wrong while the trail is read into one sentence and exit code 2."""
+    where = ", ".join(map(str, consultation.places))
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except duckdb.OutOfMemoryException:
+        fail("the answer needs more room than there is: ask for a shorter period, or for less", EXIT_FAULT)
+    except (OSError, LogDamaged, ManifestDamaged, duckdb.Error) as error:
+        fail(f"the trail in {where} cannot be read: {error}", EXIT_FAULT)
+
+
+def patiently[T](work: Callable[[], T]) -> T:
+    """Do *work*; past one second a bar on a terminal's standard error tells that it goes on."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return work()
+    columns = TextColumn("Reading the trail"), BarColumn(), TimeElapsedColumn()
+    with_bar = Progress(*columns, console=console, transient=True)
+    with_bar.add_task("", total=None)
+    timer = threading.Timer(_BAR_AFTER_S, with_bar.start)
+    timer.start()
+    try:
+        return work()
+    finally:
+        timer.cancel()
+        timer.join()
+        with_bar.stop()
+
+
+def flowing[T](rows: Iterator[T]) -> Iterator[T]:
+    """Yield *rows*, waiting patiently for the first one."""
+    end = object()
+    first: Any = patiently(lambda: next(rows, end))
+    if first is not end:
+        yield first
+        yield from rows
+
+
+def _lines() -> list[str]:
+    return [line for text in sys.stdin if (line := text.strip())]
