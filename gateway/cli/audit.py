@@ -24,6 +24,8 @@ from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, 
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_output import print_csv, print_table, told, verdict, verdict_values
+from gateway.cli.audit_proof import read_trust, trust_options, verify_proof, witnessed_logs
+from gateway.cli.audit_prove import prove
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import KeysRefused, load_keys
@@ -182,20 +184,48 @@ def follow_command(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A checkpoint file kept elsewhere: shows a log put back to an old state.",
 )
+@click.option(
+    "--proof",
+    "proof_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Check this proof of one entry, without the log.",
+)
+@click.option(
+    "--entry",
+    "entry_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The entry that --proof is about, as one line.",
+)
+@trust_options
 @config_option
 @json_option
 def verify(
     directory: Path | None,
     key_texts: tuple[str, ...],
     exported_paths: tuple[Path, ...],
+    proof_path: Path | None,
+    entry_path: Path | None,
+    witness_texts: tuple[str, ...],
+    quorum: int | None,
+    policy_path: Path | None,
     config_path: str,
     as_json: bool,
 ) -> int:
     """Check journals from their files alone; name the first bad entry of each. 0 sound, 1 broken, 2 unreadable."""
+    trust = read_trust(witness_texts, quorum, policy_path)
     try:
-        keys = [parse_verifier_key(text) for text in key_texts]
+        keys = [parse_verifier_key(text) for text in key_texts] or list(trust.logs)
     except CheckpointRefused as error:
         raise click.BadParameter(str(error), param_hint="--key") from None
+    if proof_path is not None:
+        if directory is not None or exported_paths:
+            raise click.UsageError("--proof is checked without a log: give neither DIRECTORY nor --against.")
+        keys = keys or list(
+            files.verifier_keys(keys_or_exit(load_or_exit(config_path).settings).checkpoint, LOG_NAME)
+        )
+        return verify_proof(proof_path, entry_path, keys, trust, as_json=as_json)
+    if entry_path is not None:
+        raise click.UsageError("--entry is the entry of a proof: give --proof too.")
     if directory is None or not keys:
         loaded = load_or_exit(config_path)
         directory = directory or loaded.settings.audit_dir
@@ -203,8 +233,12 @@ def verify(
     try:
         exported = _open_exported(exported_paths, keys)
         logs = _logs(directory)
+        seen, unseen = witnessed_logs(logs, keys, trust, as_json=as_json)
+        for state in seen:
+            exported.setdefault(state.checkpoint.origin, []).append(state.checkpoint)
         with _progress() as progress:
             results = [_verify_one(log, keys, exported, progress(log.name)) for log in logs]
+        results += unseen
     except (CannotRead, OSError) as error:
         fail(str(error), EXIT_FAULT)
     # An exported checkpoint without a log says that the whole log is gone.
@@ -344,3 +378,6 @@ def _record(
             log.record(event)
     except AuditUnavailable as error:
         fail(f"the consultation could not be recorded, so it is refused: {error}", EXIT_FAULT)
+
+
+audit.add_command(prove)

@@ -45,6 +45,7 @@ class EventKind(StrEnum):
     AUDIT_QUERIED = "audit-queried"
     GAP = "gap"
     """The writer recovered after a crash or an interruption."""
+    AUDIT_PROVED = "audit-proved"
 
 
 @dataclass(frozen=True, slots=True)
