@@ -23,9 +23,11 @@ from gateway.audit.query import Question, ask, follow, pseudonyms
 from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli.audit_checkpoint import exchange
 from gateway.cli.audit_output import print_csv, print_table, told, verdict, verdict_values
 from gateway.cli.audit_proof import read_trust, trust_options, verify_proof, witnessed_logs
 from gateway.cli.audit_prove import prove
+from gateway.cli.audit_publish import publish
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import KeysRefused, load_keys
@@ -380,4 +382,6 @@ def _record(
         fail(f"the consultation could not be recorded, so it is refused: {error}", EXIT_FAULT)
 
 
+audit.add_command(exchange)
 audit.add_command(prove)
+audit.add_command(publish)

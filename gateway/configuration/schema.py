@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
 from gateway.configuration.words import (
     Address,
     BaseUrl,
@@ -118,6 +119,12 @@ class AuditSpec(Spec):
     """Folder of the log; `audit` inside `gateway.state_dir` when left out."""
     segment_bytes: Annotated[int, Field(ge=65_536, le=10_000_000_000)] = 64_000_000
     """Size at which a new segment file is begun."""
+    publish: list[PublishSpec] = []
+    """Places away from the machine that keep the checkpoints; `ecluse audit publish` brings them there."""
+    publish_every_s: Annotated[int, Field(ge=10, le=86_400)] = 300
+    """Seconds between two checkpoints brought to `publish` and `witnesses`."""
+    witnesses: list[WitnessSpec] = []
+    """Neighbours that cosign the checkpoints, so that nobody here can rewrite the log unseen."""
 
 
 class BodySpec(Spec):
