@@ -25,9 +25,16 @@ from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_checkpoint import exchange
 from gateway.cli.audit_output import print_csv, print_table, told, verdict, verdict_values
-from gateway.cli.audit_proof import read_trust, trust_options, verify_proof, witnessed_logs
+from gateway.cli.audit_proof import (
+    asked_options,
+    read_asked,
+    stamped_checkpoint,
+    verify_proof,
+    witnessed_logs,
+)
 from gateway.cli.audit_prove import prove
 from gateway.cli.audit_publish import publish
+from gateway.cli.audit_stamp import stamp_command
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import KeysRefused, load_keys
@@ -186,56 +193,38 @@ def follow_command(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A checkpoint file kept elsewhere: shows a log put back to an old state.",
 )
-@click.option(
-    "--proof",
-    "proof_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Check this proof of one entry, without the log.",
-)
-@click.option(
-    "--entry",
-    "entry_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The entry that --proof is about, as one line.",
-)
-@trust_options
+@asked_options
 @config_option
 @json_option
 def verify(
     directory: Path | None,
     key_texts: tuple[str, ...],
     exported_paths: tuple[Path, ...],
-    proof_path: Path | None,
-    entry_path: Path | None,
-    witness_texts: tuple[str, ...],
-    quorum: int | None,
-    policy_path: Path | None,
     config_path: str,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Check journals from their files alone; name the first bad entry of each. 0 sound, 1 broken, 2 unreadable."""
-    trust = read_trust(witness_texts, quorum, policy_path)
+    asked = read_asked(**options)
     try:
-        keys = [parse_verifier_key(text) for text in key_texts] or list(trust.logs)
+        keys = [parse_verifier_key(text) for text in key_texts] or list(asked.trust.logs)
     except CheckpointRefused as error:
         raise click.BadParameter(str(error), param_hint="--key") from None
-    if proof_path is not None:
+    if asked.proof_path is not None:
         if directory is not None or exported_paths:
             raise click.UsageError("--proof is checked without a log: give neither DIRECTORY nor --against.")
         keys = keys or list(
             files.verifier_keys(keys_or_exit(load_or_exit(config_path).settings).checkpoint, LOG_NAME)
         )
-        return verify_proof(proof_path, entry_path, keys, trust, as_json=as_json)
-    if entry_path is not None:
-        raise click.UsageError("--entry is the entry of a proof: give --proof too.")
+        return verify_proof(asked, keys, as_json=as_json)
     if directory is None or not keys:
         loaded = load_or_exit(config_path)
         directory = directory or loaded.settings.audit_dir
         keys = keys or list(files.verifier_keys(keys_or_exit(loaded.settings).checkpoint, LOG_NAME))
     try:
-        exported = _open_exported(exported_paths, keys)
+        exported = _open_exported((*exported_paths, *stamped_checkpoint(asked, as_json=as_json)), keys)
         logs = _logs(directory)
-        seen, unseen = witnessed_logs(logs, keys, trust, as_json=as_json)
+        seen, unseen = witnessed_logs(logs, keys, asked.trust, as_json=as_json)
         for state in seen:
             exported.setdefault(state.checkpoint.origin, []).append(state.checkpoint)
         with _progress() as progress:
@@ -385,3 +374,4 @@ def _record(
 audit.add_command(exchange)
 audit.add_command(prove)
 audit.add_command(publish)
+audit.add_command(stamp_command)
