@@ -1,10 +1,11 @@
 """Hashes of subtrees of a log on disk, from its leaf hashes alone: entries may be gone, purged after their time."""
 
+from bisect import bisect_right
 from pathlib import Path
 
 from gateway.audit import files
 from gateway.audit.files import LogDamaged
-from gateway.audit.merkle import HASH_BYTES, Frontier, leaf_hash
+from gateway.audit.merkle import HASH_BYTES, Frontier, full_root, leaf_hash
 
 SUBTREES = "subtrees"
 """The file that keeps the hashes of full subtrees, so that a proof need not hash every leaf again."""
@@ -35,7 +36,7 @@ class Leaves:
             LogDamaged: it is missing.
             ValueError: it is beyond *size*.
         """
-        return self._read(index, index + 1)[0]
+        return self._read(index, index + 1)
 
     def subtree(self, start: int, end: int) -> bytes:
         """Return the hash of the subtree of entries *start* to *end*, exclusive: one that stands in a proof.
@@ -52,8 +53,9 @@ class Leaves:
             at += SUBTREE_LEAVES
         if at < end:
             last = Frontier()
-            for leaf in self._read(at, end):
-                last.append_leaf(leaf)
+            raw = self._read(at, end)
+            for place in range(0, len(raw), HASH_BYTES):
+                last.append_leaf(raw[place : place + HASH_BYTES])
             tree.append_leaf(last.root())
         return tree.root()
 
@@ -89,30 +91,31 @@ class Leaves:
 
     def _full_subtree(self, number: int) -> bytes:
         while len(self._full) <= number:
-            tree, start = Frontier(), len(self._full) * SUBTREE_LEAVES
-            for leaf in self._read(start, start + SUBTREE_LEAVES):
-                tree.append_leaf(leaf)
-            self._full.append(tree.root())
+            start = len(self._full) * SUBTREE_LEAVES
+            self._full.append(full_root(self._read(start, start + SUBTREE_LEAVES)))
         return self._full[number]
 
-    def _read(self, start: int, end: int) -> list[bytes]:
+    def _read(self, start: int, end: int) -> bytes:
         if not 0 <= start < end <= self.size:
             raise ValueError(f"entries {start} to {end - 1} are not among the first {self.size}")
-        found: list[bytes] = []
-        bounds = [*self._starts[1:], self.size]
-        for first, after in zip(self._starts, bounds, strict=True):
-            if first < end and start + len(found) < after:
-                found += self._of_segment(first, start + len(found), min(end, after))
-        if len(found) != end - start:
+        found, at = bytearray(), start
+        while at < end:
+            within = bisect_right(self._starts, at) - 1
+            if within < 0:
+                break
+            after = self._starts[within + 1] if within + 1 < len(self._starts) else end
+            raw = self._of_segment(self._starts[within], at, min(end, after))
+            if not raw:
+                break
+            found += raw
+            at += len(raw) // HASH_BYTES
+        if at != end:
             raise LogDamaged(
-                f"{self.directory}: the leaf hashes of entry {start + len(found)} and after are missing: "
-                "restore the .leaves files"
+                f"{self.directory}: the leaf hashes of entry {at} and after are missing: restore the .leaves files"
             )
-        return found
+        return bytes(found)
 
-    def _of_segment(self, first: int, start: int, end: int) -> list[bytes]:
-        if start < first:
-            return []
+    def _of_segment(self, first: int, start: int, end: int) -> bytes:
         path = files.segment_path(self.directory, first, files.LEAVES)
         raw = b""
         if path.exists():
@@ -120,7 +123,7 @@ class Leaves:
                 file.seek((start - first) * HASH_BYTES)
                 raw = file.read((end - start) * HASH_BYTES)
         if len(raw) == (end - start) * HASH_BYTES:
-            return [raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)]
+            return raw
         # Lost leaf hashes can be made again for as long as their entries are there.
         return _from_entries(files.segment_path(self.directory, first), start - first, end - first)
 
@@ -130,13 +133,13 @@ def _starts(directory: Path) -> set[int]:
     return {int(path.stem) for path in names if path.stem.isascii() and path.stem.isdigit()}
 
 
-def _from_entries(path: Path, skipped: int, end: int) -> list[bytes]:
+def _from_entries(path: Path, skipped: int, end: int) -> bytes:
     if not path.exists():
-        return []
-    found = []
+        return b""
+    found = bytearray()
     for number, line in enumerate(files.read_lines(path)):
         if number >= end:
             break
         if number >= skipped and line.endswith(b"\n"):
-            found.append(leaf_hash(line[:-1]))
-    return found
+            found += leaf_hash(line[:-1])
+    return bytes(found)
