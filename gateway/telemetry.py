@@ -44,6 +44,17 @@ UPSTREAM_SECONDS = Histogram(
 UPSTREAM_FAILURES = _counter("upstream_failures_total", "Exchanges in which an app did not answer.", "app")
 HOOK_FAULTS = _counter("hook_faults_total", "Faults of the gateway's own, answered with 503.")
 CONFIG_RELOADS = _counter("config_reload_total", "Reloads of the configuration, by result.", "result")
+PUBLISH_FAILURES = _counter(
+    "publish_failures_total",
+    "Checkpoints that a destination away from the machine did not take.",
+    "destination",
+)
+PUBLISHED_ENTRIES = Gauge(
+    "ecluse_published_entries",
+    "Entries of a log that the last checkpoint taken by a destination covers.",
+    ("origin", "destination"),
+    registry=REGISTRY,
+)
 CONFIG_INFO = Gauge("ecluse_config_info", "1 for the policy in force.", ("policy_id",), registry=REGISTRY)
 ProcessCollector(registry=REGISTRY)
 

@@ -15,11 +15,12 @@ LOG_NAME = "ecluse"
 """The key name of the gateway's checkpoints; a log's origin is this, a slash and its writer's name."""
 
 _ED25519 = b"\x01"
-_KEY_ID_BYTES = 4
+KEY_ID_BYTES = 4
 _PUBLIC_BYTES = 32
 _MAX_NOTE_BYTES = 100_000
 _CHECKPOINT_LINES = 3
-_DASH = "\N{EM DASH} "
+DASH = "\N{EM DASH} "
+"""How a signature line begins."""
 
 
 class CheckpointRefused(ValueError):
@@ -55,7 +56,11 @@ class VerifierKey:
     @property
     def key_id(self) -> bytes:
         """Return the 4 bytes that name this key in a signature line (signed-note, "Signatures")."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_KEY_ID_BYTES]
+        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:KEY_ID_BYTES]
+
+    def may_sign(self, origin: str) -> bool:
+        """Tell whether this key may sign for the log *origin*: its own name, or a writer's under it."""
+        return origin == self.name or origin.startswith(self.name + "/")
 
     def text(self) -> str:
         """Return the text form, ``name+hash+base64``."""
@@ -104,7 +109,7 @@ def sign_note(text: str, name: str, private: bytes) -> bytes:
     key = verifier_of(name, private)
     signature = Ed25519PrivateKey.from_private_bytes(private).sign(text.encode())
     line = base64.b64encode(key.key_id + signature).decode()
-    return f"{text}\n{_DASH}{name} {line}\n".encode()
+    return f"{text}\n{DASH}{name} {line}\n".encode()
 
 
 def open_note(note: bytes, keys: Sequence[VerifierKey]) -> str:
@@ -116,11 +121,11 @@ def open_note(note: bytes, keys: Sequence[VerifierKey]) -> str:
     Raises:
         CheckpointRefused: malformed, or not signed by any of *keys*.
     """
-    text, lines = _split(note)
+    text, lines = split_note(note)
     known = {(key.name, key.key_id): key for key in keys}
     signed = False
     for line in lines:
-        name, key_id, signature = _signature(line)
+        name, key_id, signature = read_signature(line)
         key = known.get((name, key_id))
         if key is None:
             continue
@@ -145,7 +150,7 @@ def parse(note: bytes) -> Checkpoint:
     Raises:
         CheckpointRefused: malformed.
     """
-    text, _ = _split(note)
+    text, _ = split_note(note)
     return _from_text(text)
 
 
@@ -174,7 +179,12 @@ def _from_text(text: str) -> Checkpoint:
     return Checkpoint(origin, int(size_text), root)
 
 
-def _split(note: bytes) -> tuple[str, list[str]]:
+def split_note(note: bytes) -> tuple[str, list[str]]:
+    """Return the text of *note*, with its last newline, and its signature lines, without checking any.
+
+    Raises:
+        CheckpointRefused: not a signed note.
+    """
     if len(note) > _MAX_NOTE_BYTES:
         raise CheckpointRefused(f"longer than {_MAX_NOTE_BYTES} bytes: not a checkpoint")
     try:
@@ -189,17 +199,22 @@ def _split(note: bytes) -> tuple[str, list[str]]:
     return text + "\n", signatures[:-1].split("\n")
 
 
-def _signature(line: str) -> tuple[str, bytes, bytes]:
-    name, blank, value = line.removeprefix(_DASH).rpartition(" ")
-    if not line.startswith(_DASH) or not blank or not is_key_name(name):
+def read_signature(line: str) -> tuple[str, bytes, bytes]:
+    """Return key name, key id (4 bytes) and signature of a note's signature *line*.
+
+    Raises:
+        CheckpointRefused: it is no signature line.
+    """
+    name, blank, value = line.removeprefix(DASH).rpartition(" ")
+    if not line.startswith(DASH) or not blank or not is_key_name(name):
         raise CheckpointRefused("a signature line is not '\N{EM DASH} name base64'")
     try:
         raw = base64.b64decode(value, validate=True)
     except binascii.Error:
         raise CheckpointRefused("a signature is not base64") from None
-    if len(raw) <= _KEY_ID_BYTES:
+    if len(raw) <= KEY_ID_BYTES:
         raise CheckpointRefused("a signature is too short")
-    return name, raw[:_KEY_ID_BYTES], raw[_KEY_ID_BYTES:]
+    return name, raw[:KEY_ID_BYTES], raw[KEY_ID_BYTES:]
 
 
 def _has_controls(text: str) -> bool:

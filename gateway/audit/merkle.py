@@ -69,6 +69,21 @@ class Frontier:
         return tuple(self._hashes)
 
 
+def full_root(leaves: bytes) -> bytes:
+    """Return the root of a full tree: *leaves* are a power of two of leaf hashes, one after the other.
+
+    Several times faster than adding each to a ``Frontier``.
+    """
+    while len(leaves) > HASH_BYTES:
+        leaves = b"".join(
+            [
+                sha256(b"\1" + leaves[at : at + 2 * HASH_BYTES]).digest()
+                for at in range(0, len(leaves), 2 * HASH_BYTES)
+            ]
+        )
+    return leaves
+
+
 def root_of(entries: Iterable[bytes]) -> bytes:
     """Return the root hash of a tree of *entries*."""
     frontier = Frontier()

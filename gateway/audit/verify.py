@@ -113,7 +113,7 @@ def open_checkpoint(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
         CheckpointRefused: malformed, forged, or of another site's log.
     """
     signed = verify(note, keys)
-    if not any(signed.origin == key.name or signed.origin.startswith(key.name + "/") for key in keys):
+    if not any(key.may_sign(signed.origin) for key in keys):
         raise CheckpointRefused(f"it is of the log {signed.origin!r}, which none of the given keys may sign")
     return signed
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -15,12 +16,23 @@ from gateway.audit.encoding import visible
 from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_account import account
+from gateway.cli.audit_checkpoint import exchange
 from gateway.cli.audit_follow import follow_command
 from gateway.cli.audit_keep import keep_command
 from gateway.cli.audit_output import verdict, verdict_values
 from gateway.cli.audit_patient import patient
+from gateway.cli.audit_proof import (
+    asked_options,
+    read_asked,
+    stamped_checkpoint,
+    verify_proof,
+    witnessed_logs,
+)
+from gateway.cli.audit_prove import prove
+from gateway.cli.audit_publish import publish
 from gateway.cli.audit_purge import purge
 from gateway.cli.audit_query import query
+from gateway.cli.audit_stamp import stamp_command
 from gateway.cli.audit_stats import stats
 from gateway.cli.loading import keys_or_exit, load_or_exit
 
@@ -44,6 +56,7 @@ def audit() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A checkpoint file kept elsewhere: shows a log put back to an old state.",
 )
+@asked_options
 @config_option
 @json_option
 def verify(
@@ -52,21 +65,34 @@ def verify(
     exported_paths: tuple[Path, ...],
     config_path: str,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Check journals from their files alone; name the first bad entry of each. 0 sound, 1 broken, 2 unreadable."""
+    asked = read_asked(**options)
     try:
-        keys = [parse_verifier_key(text) for text in key_texts]
+        keys = [parse_verifier_key(text) for text in key_texts] or list(asked.trust.logs)
     except CheckpointRefused as error:
         raise click.BadParameter(str(error), param_hint="--key") from None
+    if asked.proof_path is not None:
+        if directory is not None or exported_paths:
+            raise click.UsageError("--proof is checked without a log: give neither DIRECTORY nor --against.")
+        keys = keys or list(
+            files.verifier_keys(keys_or_exit(load_or_exit(config_path).settings).checkpoint, LOG_NAME)
+        )
+        return verify_proof(asked, keys, as_json=as_json)
     if directory is None or not keys:
         loaded = load_or_exit(config_path)
         directory = directory or loaded.settings.audit_dir
         keys = keys or list(files.verifier_keys(keys_or_exit(loaded.settings).checkpoint, LOG_NAME))
     try:
-        exported = _open_exported(exported_paths, keys)
+        exported = _open_exported((*exported_paths, *stamped_checkpoint(asked, as_json=as_json)), keys)
         logs = _logs(directory)
+        seen, unseen = witnessed_logs(logs, keys, asked.trust, as_json=as_json)
+        for state in seen:
+            exported.setdefault(state.checkpoint.origin, []).append(state.checkpoint)
         with _progress() as progress:
             results = [_verify_one(log, keys, exported, progress(log.name)) for log in logs]
+        results += unseen
     except (CannotRead, OSError) as error:
         fail(str(error), EXIT_FAULT)
     # An exported checkpoint without a log says that the whole log is gone.
@@ -141,5 +167,8 @@ def _progress() -> Iterator[Callable[[str], Callable[[int], None]]]:
         bar.stop()
 
 
-for each in (query, patient, account, stats, follow_command, keep_command, purge):
+for each in (
+    *(query, patient, account, stats, follow_command, keep_command, purge),
+    *(prove, publish, exchange, stamp_command),
+):
     audit.add_command(each)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gateway.audit.checkpoint import LOG_NAME, verifier_of
+from gateway.audit.files import verifier_keys
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail, json_option
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.configuration import KeysRefused, init_keys, public_key
@@ -52,14 +53,23 @@ def show(config_path: str, as_json: bool) -> int:
     """Show key ids and public keys, never a secret: the verifier key is what auditors keep."""
     rings = keys_or_exit(load_or_exit(config_path).settings)
     verifier = verifier_of(LOG_NAME, rings.checkpoint.key()).text()
+    # Keys that have turned still verify what they signed: auditors keep them all.
+    earlier = [key.text() for key in verifier_keys(rings.checkpoint, LOG_NAME) if key.text() != verifier]
     assertion = base64.b64encode(public_key(rings.assertion)).decode()
     current = {purpose: getattr(rings, purpose).current for purpose in PURPOSES}
     if as_json:
-        told = {"current": current, "audit_verifier_key": verifier, "assertion_public_key": assertion}
+        told = {
+            "current": current,
+            "audit_verifier_key": verifier,
+            "audit_verifier_keys_before": earlier,
+            "assertion_public_key": assertion,
+        }
         click.echo(json.dumps(told))
         return EXIT_DONE
     for purpose, kid in current.items():
         click.echo(f"{purpose:<22}{kid}")
     click.echo(f"{'audit verifier key':<22}{verifier}")
+    for key in earlier:
+        click.echo(f"{'  before it':<22}{key}")
     click.echo(f"{'assertion public key':<22}{assertion} (Ed25519)")
     return EXIT_DONE

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
 from gateway.configuration.faults import Location, Problem
+from gateway.configuration.offsite import check_offsite
 from gateway.configuration.schema import AuditSpec, GatewaySpec, MainFile, RealmSpec
 from gateway.configuration.schema_app import (
     PLACES,
@@ -48,6 +49,7 @@ def check_main(main: MainFile) -> Iterator[Problem]:
     if url == "embedded" and main.store.password_file is not None:
         yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
     yield from _check_audit(main.audit)
+    yield from check_offsite(main.audit.publish, main.audit.witnesses)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)
     listen, metrics = main.gateway.listen, main.gateway.metrics
     if metrics is not None and metrics.port == listen.port:

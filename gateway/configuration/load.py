@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.configuration import checks, files
 from gateway.configuration.compile import compile_policy
 from gateway.configuration.faults import ConfigurationFaults, Fault, Location, Positions, Problem, translate
+from gateway.configuration.offsite import settle_offsite
 from gateway.configuration.schema import MainFile, RealmSpec
 from gateway.configuration.schema_app import AppSpec
 from gateway.configuration.settings import Loaded, Settings
@@ -187,6 +188,7 @@ class _Reading:
                 url = files.with_password(url, password)
             else:
                 found.append(Problem(("store", "password_file"), *password))
+        publish, witnesses = settle_offsite(main.audit.publish, main.audit.witnesses, folder, found)
         self.note(found, positions)
         return Settings(
             config_path=self.path.absolute(),
@@ -203,6 +205,9 @@ class _Reading:
             keeper=main.audit.keeper == "on",
             retention_days=main.audit.retention_days,
             retention_reason=main.audit.retention_reason,
+            publish=publish,
+            publish_every_s=main.audit.publish_every_s,
+            witnesses=witnesses,
             tls_certificate=certificate,
             tls_key=key,
             metrics_address=gateway.metrics.address if gateway.metrics else "127.0.0.1",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
 from gateway.configuration.words import (
     Address,
     BaseUrl,
@@ -128,6 +129,12 @@ class AuditSpec(Spec):
     """Days after which `ecluse audit purge` drops entries: 183, 365, 1095, or another with `retention_reason`."""
     retention_reason: Annotated[str, Field(max_length=500)] = ""
     """Why entries are kept so long; recorded with each purge and each start. Needed for other than the three."""
+    publish: list[PublishSpec] = []
+    """Places away from the machine that keep the checkpoints; `ecluse audit publish` brings them there."""
+    publish_every_s: Annotated[int, Field(ge=10, le=86_400)] = 300
+    """Seconds between two checkpoints brought to `publish` and `witnesses`."""
+    witnesses: list[WitnessSpec] = []
+    """Neighbours that cosign the checkpoints, so that nobody here can rewrite the log unseen."""
 
 
 class BodySpec(Spec):

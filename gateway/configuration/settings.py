@@ -7,6 +7,34 @@ from gateway.policy.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
+class PublishSettings:
+    """One place away from the machine: exactly one of *directory*, *url* and *bucket* is set.
+
+    *token* and *secret* are kept out of the repr.
+    """
+
+    directory: Path | None = None
+    url: str | None = None
+    ca_file: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    bucket: str | None = None
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key_id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessSettings:
+    """A witness to ask. *key* is the text form of its verifier key."""
+
+    url: str
+    key: str
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where this process listens, keeps its state and finds its store.
 
@@ -30,6 +58,9 @@ class Settings:
     keeper: bool = True
     retention_days: int = 365
     retention_reason: str = ""
+    publish: tuple[PublishSettings, ...] = ()
+    publish_every_s: int = 300
+    witnesses: tuple[WitnessSettings, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     metrics_address: str = "127.0.0.1"

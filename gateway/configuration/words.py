@@ -17,6 +17,7 @@ from gateway.policy.policy import Network
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _METHOD = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_VERIFIER_KEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}")
 _STATUS = re.compile(r"[1-5](xx|[0-9]{2})")
 _STANDARD_PORT: Final = {"http": 80, "https": 443}
 _FORBIDDEN_METHODS: Final = frozenset({"CONNECT", "TRACE", "TRACK"})
@@ -177,6 +178,29 @@ def _base_url(text: str) -> str:
     return text
 
 
+def _verifier_key(text: str) -> str:
+    if not _VERIFIER_KEY.fullmatch(text):
+        raise problem("this is no Ed25519 verifier key", "write it as it was printed: name+hash+base64")
+    return text
+
+
+def _http_url(text: str) -> str:
+    mend = "write http://host/path or https://host/path, without user, query or fragment"
+    try:
+        parts = urlsplit(text)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+        parts = urlsplit("")
+    if not is_whole or parts.scheme not in _STANDARD_PORT or not text.isprintable() or " " in text:
+        raise problem("this address cannot be read", mend)
+    if parts.username is not None or parts.password is not None:
+        raise problem("this address holds credentials", mend)
+    if "?" in text or "#" in text:
+        raise problem("this address has a query or a fragment", mend)
+    return text
+
+
 def base_url(text: str) -> tuple[str, str, int]:
     """Return scheme, host and port of ``http[s]://host[:port]``.
 
@@ -246,6 +270,9 @@ Host = Annotated[str, AfterValidator(_host)]
 Address = Annotated[str, AfterValidator(_address)]
 NetworkText = Annotated[str, AfterValidator(_network)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+HttpUrl = Annotated[str, Field(max_length=1_000), AfterValidator(_http_url)]
+VerifierKeyText = Annotated[str, Field(max_length=400), AfterValidator(_verifier_key)]
+"""The text form of an Ed25519 verifier key, ``name+hash+base64``."""
 LocalPath = Annotated[str, AfterValidator(_local_path)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Status = Annotated[str, BeforeValidator(_status)]

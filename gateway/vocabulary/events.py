@@ -49,6 +49,9 @@ class EventKind(StrEnum):
     """How long entries are kept, and why, as the configuration has it."""
     GAP = "gap"
     """The writer recovered after a crash or an interruption."""
+    AUDIT_PROVED = "audit-proved"
+    CHECKPOINT_CONTRADICTED = "checkpoint-contradicted"
+    """A witness, or a place that keeps checkpoints, knows another past of a log than the log now has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.audit.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_of
+from gateway.audit.merkle import EMPTY_ROOT, Frontier, full_root, leaf_hash, root_of
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "rfc6962.json").read_text())
 ENTRIES = [bytes.fromhex(item) for item in VECTORS["entries"]]
@@ -65,3 +65,9 @@ def test_the_empty_tree_has_the_hash_of_nothing() -> None:
 def test_a_frontier_that_cannot_be_is_refused(size: int, hashes: list[bytes]) -> None:
     with pytest.raises(ValueError, match=r"frontier"):
         Frontier.restore(size, hashes)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8, 64])
+def test_a_full_tree_has_the_root_of_the_definition(size: int) -> None:
+    entries = [b"%d" % number for number in range(size)]
+    assert full_root(b"".join(map(leaf_hash, entries))) == definition(entries)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.audit.checkpoint import verifier_of
 from gateway.configuration import load_keys
 from tests.unit.cli.test_config import CONFIGS, run
 
@@ -39,3 +40,22 @@ def test_keys_are_made_once_and_shown_without_secrets(
     assert base64.b64decode(encoded)[0] == 1
     assert len(base64.b64decode(encoded)) == 33
     assert told["audit_verifier_key"] in shown
+
+
+def test_a_checkpoint_key_that_has_turned_is_still_shown_to_auditors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (CONFIGS / "working_smallest.yml").read_text().replace("gateway:", "gateway:\n  keys_dir: keys", 1)
+    config = tmp_path / "ecluse.yaml"
+    config.write_text(text)
+    assert run("keys", "init", "--config", str(config)) == 0
+    path = tmp_path / "keys" / "checkpoint.json"
+    ring = json.loads(path.read_text())
+    before = load_keys(tmp_path / "keys").checkpoint
+    ring["keys"]["second"] = base64.b64encode(bytes(range(100, 228, 4))).decode()[:-4] + "abc="
+    path.write_text(json.dumps({**ring, "current": "second"}))
+    capsys.readouterr()
+    assert run("keys", "show", "--json", "--config", str(config)) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["audit_verifier_keys_before"] == [verifier_of("ecluse", before.key()).text()]
+    assert told["audit_verifier_key"] not in told["audit_verifier_keys_before"]

@@ -70,6 +70,12 @@ BUSTED = [
     ("path_without_the_name", 26, "apps.demo.routes[1].patients.path", "the path /patients/{id} ", "write the name "),
     ("prefix_of_two_segments", 3, "gateway.prefix", "'/gateway/pages/' is no prefix", "write one segment betw"),
     ("prefix_over_a_route", 26, "apps.demo.routes[1].path", "this stands under /patients/, wh", "choose another gate"),
+    ("publish_address", 7, "audit.publish[0].url", "this address holds credentials", "write http://host/path"),
+    ("publish_half_a_key", 7, "audit.publish[0]", "access_key_id and secret_file belong tog", "write both, or nei"),
+    ("publish_key_of_another_place", 7, "audit.publish[0].region", "region says nothing about a dir", "take it out"),
+    ("publish_nowhere", 7, "audit.publish[0]", "no place is named", "write exactly one of d"),
+    ("publish_to_two_places", 7, "audit.publish[0]", "directory and bucket in one entry", "write exactly one of d"),
+    ("publish_token_missing", 8, "audit.publish[0].token_file", "nowhere cannot be read: No such f", "check its name"),
     ("re2_pattern", 26, "apps.demo.routes[1].patients.pattern", "'(?<=P)[0-9]+' is no RE2 patte", "RE2 has no look-ar"),
     ("record_without_patients", 23, "apps.demo.routes[1]", "a record route without patients:", "write under patient"),
     ("retention_without_reason", 6, "audit.retention_days", "400 days is none of 183, 365, 1095", "write one of t"),
@@ -97,6 +103,8 @@ BUSTED = [
     ("upstream_with_path", 14, "apps.demo.upstream", "'http://127.0.0.1:8000/app' is more ", "write http://host:por"),
     ("version", 1, "version", "this is none of the words that may sta", "write 1"),
     ("version_missing", 1, "", "'version' is missing", "write version here"),
+    ("witness_key", 7, "audit.witnesses[0].key", "this is no Ed25519 verifier key", "write it as it was pri"),
+    ("witness_twice", 8, "audit.witnesses[1].key", "this witness is named twice", "take one out"),
     ("yaml_merge", 12, "apps.demo", "'<<' is not read here", "write the keys out"),
     ("yaml_syntax", 14, "", "this is no YAML: expected ',' or ']', ", "check indentation, col"),
     ("yaml_tab", 12, "", "this is no YAML: found character '\\t' ", "check indentation, col"),
@@ -129,6 +137,25 @@ def test_working_file_loads(file: Path) -> None:
     loaded = load(file)
     assert loaded.policy.apps["demo"].realm == "chu"
     assert loaded.settings.config_path == file
+
+
+def test_a_token_does_not_travel_in_clear_nor_stand_in_a_repr(tmp_path: Path) -> None:
+    text = (CONFIGS / "working_offsite.yml").read_text("utf-8")
+    (tmp_path / "token").write_text("a-token-of-ours\n")
+    (tmp_path / "token").chmod(0o600)
+    entry = '{url: "https://archive.example/ecluse/"}'
+    main = tmp_path / "ecluse.yaml"
+    main.write_text(text.replace(entry, '{url: "https://archive.example/", token_file: token}'), "utf-8")
+    settings = load(main).settings
+    assert settings.publish[1].token == "a-token-of-ours"
+    assert "a-token-of-ours" not in repr(settings)
+    for place in ("http://127.0.0.1:8080/", "http://localhost/"):
+        main.write_text(text.replace(entry, f'{{url: "{place}", token_file: token}}'), "utf-8")
+        assert load(main).settings.publish[1].url == place
+    main.write_text(text.replace(entry, '{url: "http://archive.example/", token_file: token}'), "utf-8")
+    with pytest.raises(ConfigurationFaults) as caught:
+        load(main)
+    assert "travel in clear" in str(caught.value)
 
 
 def test_samples_load_together(tmp_path: Path) -> None:
