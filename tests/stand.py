@@ -498,11 +498,11 @@ class Stand:
         assert got.status == 303, (got.status, got.text[:600])
         return browser
 
-    async def events(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """Return the journal of the gateway, settled, optionally of one kind."""
+    async def events(self, kind: str | None = None, writer: str = "gateway") -> list[dict[str, Any]]:
+        """Return the journal of *writer*, the gateway's settled, optionally of one kind."""
         await self.settled()
         found = []
-        for file in sorted((self.loaded.settings.audit_dir / "gateway").glob("*.jsonl")):
+        for file in sorted((self.loaded.settings.audit_dir / writer).glob("*.jsonl")):
             for line in file.read_bytes().splitlines():
                 entry = json.loads(line)
                 if kind is None or entry["kind"] == kind:
