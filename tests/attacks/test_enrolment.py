@@ -61,7 +61,7 @@ def person(people: Iterator[Person]) -> Person:
 
 
 async def test_g01_a_stolen_password_shows_no_secret(gate: Stand, person: Person) -> None:
-    """G01 Peers that enrol whoever has the password (AA22-074A) show the QR code here."""
+    """G01 Gateways that enrol whoever has the password (AA22-074A) show the QR code here."""
     browser = await gate.password_only(person)
     with silent(gate):
         for path in ("/.ecluse/enrol", "/.ecluse/code", "/.ecluse/recovery", "/.ecluse/continue", "/"):

@@ -588,7 +588,7 @@ def _command(*arguments: str) -> int:
 
 
 async def test_a_reload_swaps_or_keeps(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    """A good configuration comes into force for the next request, a bad one changes nothing."""
+    """O01: A good configuration comes into force for the next request, a bad one changes nothing."""
     async with running(house) as gateway:
         browser = await gateway.log_in(house, DR_MARTIN)
         first = await _policy_in_use(house, browser)

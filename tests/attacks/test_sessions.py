@@ -128,7 +128,7 @@ async def age(gate: Stand, person: Person, browser: Browser, **by_ms: int) -> No
 
 
 async def test_every_step_up_has_a_new_id_and_the_old_one_is_dead(gate: Stand) -> None:
-    """J01: a session that was fixed before the code is not the one that opens."""
+    """J01 J09: a session that was fixed before the code is not the one that opens."""
     person = await someone(gate)
     browser = await gate.password_only(person)
     pending = dict(browser.cookies)
