@@ -31,7 +31,7 @@ from gateway.cli.serve import run
 from gateway.configuration import Loaded, init_keys, load, load_keys
 from gateway.disclosure import pseudonym
 from gateway.valkey import marker
-from tests.attacks.factor import ask_store
+from tests.attacks.factor import ask_store, operate
 from tests.attacks.harness import hang_up
 from tests.attacks.witness import LAVISH, assert_refused, attempt, raw, told
 from tests.people import DR_MARTIN, NURSE_BEN, Person
@@ -281,6 +281,19 @@ async def _withheld_for_the_audit(gate: Stand, cookies: dict[str, str]) -> None:
     assert (await gate.browser().get("/static/app.css")).status == 200
 
 
+async def _contained_all_the_same(gate: Stand, stolen: Browser) -> None:
+    """J06: a thief is not left in because a disk is full; that it could not be recorded is told by the exit code."""
+    reason = ("--reason", "stolen")
+    for words, status in (
+        (("sessions", NURSE_BEN.login, "--close-all"), 303),
+        (("lock", NURSE_BEN.login), 403),
+    ):
+        assert await operate(gate, "account", *words, *reason) == 2
+        before = len(gate.app.bytes)
+        assert (await stolen.get("/dossiers/1001")).status == status
+        assert len(gate.app.bytes) == before
+
+
 async def _serves_again(gate: Stand, cookies: dict[str, str]) -> None:
     browser = gate.browser()
     browser.cookies = dict(cookies)
@@ -293,6 +306,7 @@ async def test_the_audit_disk_is_full(tmp_path: Path, small_disk: Path) -> None:
     """Records are withheld while nothing can be recorded; space frees, a gap is told, the log is sound."""
     async with stand(tmp_path, changes=_lavish) as gate:
         cookies = (await gate.log_in(DR_MARTIN)).cookies
+        stolen = await gate.log_in(NURSE_BEN)
         assert (await gate.browser().get("/static/app.css")).status == 200
         stone = small_disk / "stone"
         with contextlib.suppress(OSError), stone.open("wb", buffering=0) as file:
@@ -305,6 +319,7 @@ async def test_the_audit_disk_is_full(tmp_path: Path, small_disk: Path) -> None:
             while (await browser.get("/dossiers/1001")).status == 200:
                 pass
         await _withheld_for_the_audit(gate, cookies)
+        await _contained_all_the_same(gate, stolen)
         stone.unlink()
         await _serves_again(gate, cookies)
         gaps = [event for event in await gate.events("gap") if "No space" in json.dumps(event)]
