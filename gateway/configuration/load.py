@@ -187,6 +187,11 @@ class _Reading:
                 url = files.with_password(url, password)
             else:
                 found.append(Problem(("store", "password_file"), *password))
+        if main.store.ca_file is not None and url.startswith("rediss://"):
+            authorities = (folder / main.store.ca_file).absolute()
+            if (sentence := files.check_authorities(authorities)) is not None:
+                found.append(Problem(("store", "ca_file"), *sentence))
+            url = files.with_authorities(url, authorities)
         self.note(found, positions)
         return Settings(
             config_path=self.path.absolute(),
