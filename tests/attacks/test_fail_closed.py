@@ -48,7 +48,7 @@ def _config(config: dict[str, Any]) -> None:
         "classes": {"standard": dict(LAVISH), "narrow": {**LAVISH, "patients_10min": 3, "listed_weight": 1}}
     }
     config["apps"]["parcours"]["routes"] += [
-        {"name": "file", "kind": "page", "path": "/fichier"},
+        {"name": "file", "kind": "page", "path": "/fichier", "stream": True},
         {"name": "notes", "kind": "page", "path": "/notes"},
     ]
 
@@ -254,7 +254,8 @@ async def test_a_fault_inside_a_stream(gate: Stand, cookies: dict[str, str], eng
     answered = await client.rest(3)
     assert answered.closed
     assert answered.raw.partition(b"\r\n\r\n")[2] == b""
-    (event,) = (await told(gate))[before:]
+    begun, event = (await told(gate))[before:]
+    assert (begun["kind"], begun["request_id"]) == ("access", event["request_id"])
     assert (event["kind"], event["reason"], event["account"]) == ("fail-closed", "fault", "dr.martin")
     assert (event["route"], detail(event, "where")) == ("file", "stream:KeyError")
 
@@ -402,7 +403,8 @@ async def test_an_app_that_breaks_off_a_stream(gate: Stand, cookies: dict[str, s
     assert answered.closed
     assert answered.status == 200
     assert len(answered.raw.partition(b"\r\n\r\n")[2]) <= 500
-    (event,) = (await told(gate))[before:]
+    begun, event = (await told(gate))[before:]
+    assert (begun["kind"], begun["request_id"]) == ("access", event["request_id"])
     assert (event["kind"], event["reason"], event["route"]) == ("stream-cut", "upstream-down", "file")
 
 
