@@ -359,7 +359,14 @@ def _meter(engine: Engine, exchange: Exchange) -> Callable[[bytes], bytes | list
     def count(chunk: bytes) -> bytes | list[bytes]:
         if exchange.cut:
             return []
-        if chunk and not engine.piece_may_leave(exchange, chunk):
+        try:
+            may_leave = not chunk or engine.piece_may_leave(exchange, chunk)
+        except Exception as error:
+            # The sentinel cuts the connection; only here is it known whose answer it was.
+            exchange.cut = True
+            engine.faulted(exchange, f"stream:{type(error).__name__}")
+            raise
+        if not may_leave:
             exchange.cut = True
             return []
         return chunk

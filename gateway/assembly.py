@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.accounts.store import AccountStore
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
-from gateway.audit.operator import local_user, operator_log
+from gateway.audit.operator import local_user, record_when_needed
 from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock, SystemClock
 from gateway.configuration import Loaded, Settings, fingerprint, load, load_keys
@@ -113,7 +113,7 @@ def note(services: Services, kind: EventKind, *detail: tuple[str, str]) -> Audit
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What an operator's command works with. *record* makes an event durable before the command goes on."""
+    """What an operator's command works with. *record* makes an event durable before it returns."""
 
     policy: Policy
     settings: Settings
@@ -127,18 +127,20 @@ class Office:
 
 @asynccontextmanager
 async def open_for_operator(config_path: Path) -> AsyncIterator[Office]:
-    """Open store and log for one command, beside a running gateway or without it.
+    """Open the store for one command, and the log once it records; beside a running gateway or without it.
 
     Raises:
-        ConfigurationFaults, KeysRefused, KeysDisagree, AuditUnavailable, EmbeddedFailed, StoreUnavailable,
-        StoreEmptied: each names what to mend.
+        ConfigurationFaults, KeysRefused, KeysDisagree, EmbeddedFailed, StoreUnavailable, StoreEmptied: each
+        names what to mend.
     """
     loaded = load(config_path)
     settings, policy = loaded.settings, loaded.policy
     keys = load_keys(settings.keys_dir)
     async with open_store(settings) as store:
         await verify_or_set_keycheck(store, fingerprint(keys))
-        with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint, node=settings.audit_node) as log:
+        with record_when_needed(
+            settings.audit_dir, LOG_NAME, keys.checkpoint, node=settings.audit_node
+        ) as record:
             yield Office(
                 policy=policy,
                 settings=settings,
@@ -147,7 +149,7 @@ async def open_for_operator(config_path: Path) -> AsyncIterator[Office]:
                 accounts=AccountStore(store),
                 sessions=SessionStore(store),
                 clock=SystemClock(),
-                record=log.record,
+                record=record,
             )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -193,6 +194,7 @@ class Browser:
     def __init__(self, port: int, host: str = HOST, accept: str = "text/html") -> None:
         self.port, self.host, self.accept = port, host, accept
         self.cookies: dict[str, str] = {}
+        self.tls: ssl.SSLContext | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -234,7 +236,10 @@ class Browser:
     async def _exchange(self, message: bytes, method: str) -> Got:
         for attempt in (1, 2):
             if self._writer is None or self._writer.is_closing():
-                self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+                name = self.host if self.tls is not None else None
+                self._reader, self._writer = await asyncio.open_connection(
+                    "127.0.0.1", self.port, ssl=self.tls, server_hostname=name
+                )
             try:
                 self._writer.write(message)
                 await self._writer.drain()
@@ -498,11 +503,11 @@ class Stand:
         assert got.status == 303, (got.status, got.text[:600])
         return browser
 
-    async def events(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """Return the journal of the gateway, settled, optionally of one kind."""
+    async def events(self, kind: str | None = None, writer: str = "gateway") -> list[dict[str, Any]]:
+        """Return the journal of *writer*, the gateway's settled, optionally of one kind."""
         await self.settled()
         found = []
-        for file in sorted((self.loaded.settings.audit_dir / "gateway").glob("*.jsonl")):
+        for file in sorted((self.loaded.settings.audit_dir / writer).glob("*.jsonl")):
             for line in file.read_bytes().splitlines():
                 entry = json.loads(line)
                 if kind is None or entry["kind"] == kind:

@@ -1,6 +1,6 @@
 """Invitation codes: what an operator hands to a professional, so that the password alone never enrols. Pure.
 
-80 random bits (peers attack G03 asks for 64), written ``XXXX-XXXX-XXXX-XXXX``; only a keyed hash is kept.
+80 random bits (G03 in docs/attack-cases.md asks for 64), written ``XXXX-XXXX-XXXX-XXXX``; only a keyed hash is kept.
 """
 
 import hashlib

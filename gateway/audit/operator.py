@@ -4,8 +4,8 @@ import os
 import pwd
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gateway.audit import files
@@ -27,6 +27,8 @@ class OperatorLog:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.broken: str | None = None
+        """Why it takes nothing more, once a write has failed."""
 
     def record(self, event: AuditEvent) -> int:
         """Append *event* and return its sequence number once it is on disk.
@@ -35,15 +37,16 @@ class OperatorLog:
             AuditUnavailable: it could not be written: do not carry on.
             ValueError: it cannot be encoded; the field is named.
         """
+        if self.broken is not None:
+            raise AuditUnavailable(self.broken)
         line = encode(event, seq=self._journal.size, salt=secrets.token_bytes(SALT_BYTES))
         try:
             if self._journal.is_full or self._journal.is_of_a_day_before(event.at_ms):
                 self._journal.rotate()
             return self._journal.commit([line])
         except OSError as error:
-            raise AuditUnavailable(
-                f"{self._journal.directory}: {error.strerror}: free or repair the disk"
-            ) from error
+            self.broken = f"{self._journal.directory}: {error.strerror}: free or repair the disk"
+            raise AuditUnavailable(self.broken) from error
 
 
 @contextmanager
@@ -62,7 +65,8 @@ def operator_log(
     names. Commands that run at the same time wait for each other up to *wait_s* seconds.
 
     Raises:
-        AuditUnavailable: held by another command for longer, not the log that was signed, or no disk.
+        AuditUnavailable: held by another command for longer, not the log that was signed, or no disk; at the
+            end, when what was recorded could not be signed.
     """
     directory = audit_dir / files.writer_name(files.OPERATOR, node)
     journal = Journal(directory, origin, ring, segment_bytes=_SEGMENT_BYTES)
@@ -75,7 +79,8 @@ def operator_log(
                 now_ms = (clock or SystemClock()).now_ms()
                 log.record(AuditEvent(EventKind.GAP, now_ms, detail=(("cause", "restart"),)))
             yield log
-            journal.close()
+            if log.broken is None:
+                _sign(journal)
         finally:
             journal.release()
     except LogDamaged as error:
@@ -84,6 +89,35 @@ def operator_log(
         raise AuditUnavailable(
             f"{error} (waited {wait_s:.0f} s; another command is still running)"
         ) from error
+
+
+@contextmanager
+def record_when_needed(
+    audit_dir: Path, origin: str, ring: KeyRing, *, node: str | None = None, wait_s: float = _LOCK_WAIT_S
+) -> Iterator[Callable[[AuditEvent], int]]:
+    """Give a function that records, and opens the log at its first event: what only looks needs no log.
+
+    The function raises what operator_log and OperatorLog.record raise; a log that could not be opened is
+    not tried a second time.
+    """
+    with ExitStack() as stack:
+        log: OperatorLog | None = None
+        refused: AuditUnavailable | None = None
+
+        def record(event: AuditEvent) -> int:
+            nonlocal log, refused
+            if refused is not None:
+                raise AuditUnavailable(str(refused))
+            if log is None:
+                try:
+                    opened = operator_log(audit_dir, origin, ring, node=node, wait_s=wait_s)
+                    log = stack.enter_context(opened)
+                except AuditUnavailable as error:
+                    refused = error
+                    raise
+            return log.record(event)
+
+        yield record
 
 
 def local_user() -> str:
@@ -96,6 +130,16 @@ def local_user() -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
+
+
+def _sign(journal: Journal) -> None:
+    try:
+        journal.close()
+    except OSError as error:
+        raise AuditUnavailable(
+            f"{journal.directory}: {error.strerror}: what was recorded is on disk and not yet signed; "
+            "free or repair the disk, the next command signs it"
+        ) from error
 
 
 def _open(journal: Journal, deadline_s: float) -> bool:

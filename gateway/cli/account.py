@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from gateway.accounts.store import Changed, ChangeRefused, Labels
 from gateway.assembly import Office
 from gateway.audit.describe import session_label
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli.account_change import change, contain, recorded
 from gateway.cli.account_office import (
     Row,
     event_of,
@@ -179,15 +180,18 @@ def lock(
     *,
     as_json: bool,
 ) -> int:
-    """Contain accounts: every session ends at once, on every node, and nobody gets in until unlock."""
+    """Contain accounts: every session ends at once, on every node, and nobody gets in until unlock.
+
+    It waits for nothing: when the audit log cannot record it, it is done all the same, and the command leaves with 2.
+    """
     if not logins and path is None:
         fail("name at least one LOGIN, or a file with --from", EXIT_FAULT)
 
     async def act(office: Office, asked: Person) -> Changed | ChangeRefused:
         return await office.accounts.lock(asked.ref.id, reason, ref=asked.ref)
 
-    return _change(
-        config_path, realm_name, logins, path, EventKind.ACCOUNT_LOCKED, "lock", reason, act, as_json
+    return contain(
+        config_path, realm_name, logins, path, EventKind.ACCOUNT_LOCKED, "lock", reason, act, as_json=as_json
     )
 
 
@@ -205,8 +209,8 @@ def unlock(
     async def act(office: Office, asked: Person) -> Changed | ChangeRefused:
         return await office.accounts.unlock(asked.ref.id)
 
-    return _change(
-        config_path, realm_name, logins, None, EventKind.ACCOUNT_UNLOCKED, "unlock", reason, act, as_json
+    return change(
+        config_path, realm_name, logins, EventKind.ACCOUNT_UNLOCKED, "unlock", reason, act, as_json=as_json
     )
 
 
@@ -224,8 +228,8 @@ def reset(
     async def act(office: Office, asked: Person) -> Changed | ChangeRefused:
         return await office.accounts.reset(asked.ref.id)
 
-    return _change(
-        config_path, realm_name, logins, None, EventKind.FACTOR_RESET, "reset", reason, act, as_json
+    return change(
+        config_path, realm_name, logins, EventKind.FACTOR_RESET, "reset", reason, act, as_json=as_json
     )
 
 
@@ -243,8 +247,8 @@ def retire(
     async def act(office: Office, asked: Person) -> Changed | ChangeRefused:
         return await office.accounts.retire(asked.ref.id)
 
-    return _change(
-        config_path, realm_name, logins, None, EventKind.ACCOUNT_LOCKED, "retire", reason, act, as_json
+    return change(
+        config_path, realm_name, logins, EventKind.ACCOUNT_LOCKED, "retire", reason, act, as_json=as_json
     )
 
 
@@ -278,12 +282,17 @@ def sessions(
     async def work(office: Office) -> tuple[list[Row], int]:
         (asked,) = people_of(office, realm_of(office, realm_name), (login,))
         found = await office.sessions.list(asked.ref.id)
+        told: list[bool] = []
         if closing:
             found = tuple(one for one in found if close_all or session_label(one.id) == label)
             for one in found:
-                event = event_of(office, EventKind.SESSION_CLOSED, asked, "close-session", reason)
-                office.record(replace(event, session=session_label(one.id), app=one.app))
                 await office.sessions.close(asked.ref.id, one.id)
+            event = event_of(office, EventKind.SESSION_CLOSED, asked, "close-session", reason)
+            told = [
+                recorded(office, replace(event, session=label, app=one.app), f"{label}: close-session")
+                for one in found
+                for label in (session_label(one.id),)
+            ]
         rows: list[Row] = [
             {
                 "session": session_label(one.id),
@@ -296,6 +305,8 @@ def sessions(
             }
             for one in found
         ]
+        if not all(told):
+            return rows, EXIT_FAULT
         return rows, EXIT_REFUSED if closing and not found else EXIT_DONE
 
     return show_rows(*run(config_path, work), as_csv=as_csv, as_json=as_json)
@@ -336,42 +347,6 @@ async def _invite(
             }
         )
     return rows, EXIT_DONE if all(row["code"] for row in rows) else EXIT_REFUSED
-
-
-def _change(
-    config_path: str,
-    realm_name: str | None,
-    logins: Sequence[str],
-    path: Path | None,
-    kind: EventKind,
-    act_name: str,
-    reason: str,
-    act: Callable[[Office, Person], Awaitable[Changed | ChangeRefused]],
-    as_json: bool,
-) -> int:
-    async def work(office: Office) -> tuple[list[Row], int]:
-        realm = realm_of(office, realm_name)
-        people = list(people_of(office, realm, logins))
-        if path is not None:
-            people += read_people(path, realm, office.keys.names)
-        rows: list[Row] = []
-        code = EXIT_DONE
-        for asked in people:
-            office.record(event_of(office, kind, asked, act_name, reason))
-            done = await act(office, asked)
-            refused = isinstance(done, ChangeRefused)
-            code = EXIT_REFUSED if refused else code
-            rows.append(
-                {
-                    "login": asked.ref.name,
-                    "outcome": "refused" if refused else "done",
-                    "standing": done.standing.value,
-                    "sessions_closed": done.sessions_closed if isinstance(done, Changed) else 0,
-                }
-            )
-        return rows, code
-
-    return show_rows(*run(config_path, work), as_csv=False, as_json=as_json)
 
 
 def _may_be_invited(office: Office, known: Account, realm: Realm) -> bool:

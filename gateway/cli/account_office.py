@@ -40,19 +40,24 @@ Row = dict[str, str | int | None]
 
 def run[Answer](config_path: str, work: Callable[[Office], Awaitable[Answer]]) -> Answer:
     """Open the office, do *work* in it and return its answer; leave with 2 when something is missing."""
+    answers: list[Answer] = []
 
-    async def inside() -> Answer:
+    async def inside() -> None:
         async with open_for_operator(Path(config_path)) as office:
-            return await work(office)
+            answers.append(await work(office))
 
     try:
-        return asyncio.run(inside())
+        asyncio.run(inside())
     except PeopleRefused as refused:
         for fault in refused.faults:
             click.echo(fault, err=True)
         fail("nothing was changed", EXIT_FAULT)
     except FAULTS as error:
-        fail(str(error), EXIT_FAULT)
+        if not answers:
+            fail(str(error), EXIT_FAULT)
+        # The work is done and recorded; its answer must be seen though the office could not be closed in order.
+        click.echo(f"ecluse: {error}", err=True)
+    return answers[0]
 
 
 def realm_of(office: Office, name: str | None) -> Realm:

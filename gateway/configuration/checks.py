@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
+from urllib.parse import parse_qsl
 
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
@@ -46,6 +47,15 @@ def check_main(main: MainFile) -> Iterator[Problem]:
             "a password stands in the address",
             "put it alone in a file of mode 0600, named by store.password_file",
         )
+    options = {name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)} - {"db"}
+    if options:
+        yield Problem(
+            ("store", "url"),
+            f"{', '.join(sorted(options))} in the address could put the store's safety aside",
+            "leave it out: authorities go to store.ca_file, the password to store.password_file",
+        )
+    if main.store.ca_file is not None and not url.startswith("rediss://"):
+        yield Problem(("store", "ca_file"), "only a rediss:// store has a certificate", "take it out")
     if url == "embedded" and main.store.password_file is not None:
         yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
     yield from _check_audit(main.audit)

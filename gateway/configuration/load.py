@@ -189,6 +189,11 @@ class _Reading:
             else:
                 found.append(Problem(("store", "password_file"), *password))
         publish, witnesses = settle_offsite(main.audit.publish, main.audit.witnesses, folder, found)
+        if main.store.ca_file is not None and url.startswith("rediss://"):
+            authorities = (folder / main.store.ca_file).absolute()
+            if (sentence := files.check_authorities(authorities)) is not None:
+                found.append(Problem(("store", "ca_file"), *sentence))
+            url = files.with_authorities(url, authorities)
         self.note(found, positions)
         return Settings(
             config_path=self.path.absolute(),

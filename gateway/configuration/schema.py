@@ -108,6 +108,8 @@ class StoreSpec(Spec):
     """`embedded`, or the address of a Valkey or Redis 7 or newer: `redis://`, `rediss://` or `unix://`."""
     password_file: FilePath | None = None
     """File of mode 0600 that holds the store's password and nothing else; passwords never stand in `url`."""
+    ca_file: FilePath | None = None
+    """PEM file of the authorities that signed the certificate of a `rediss://` store, instead of the system's."""
     timeout_ms: Annotated[int, Field(ge=10, le=10_000)] = 800
     """Longest wait for the store; after that the exchange is refused with 503."""
 

@@ -250,7 +250,8 @@ class RouteSpec(Spec):
     websocket: bool = False
     """Let the route become a WebSocket."""
     stream: bool = False
-    """Pass the answer on while it arrives, for long answers that name nobody."""
+    """Pass the answer on while it arrives, for long answers that name nobody. On a page, documents (PDF, archives)
+    leave only so; their bytes count."""
 
 
 class UpstreamSpec(Spec):

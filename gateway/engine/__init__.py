@@ -113,9 +113,10 @@ class Engine:
         try:
             return await own_pages.serve(exchange, self.services)
         except StoreEmptied:
-            return refusal(exchange, Reason.STORE_EMPTIED, 503, retry_after_s=30)
+            reason, retry_after_s = Reason.STORE_EMPTIED, 30
         except StoreUnavailable:
-            return refusal(exchange, Reason.STORE_DOWN, 503, retry_after_s=5)
+            reason, retry_after_s = Reason.STORE_DOWN, 5
+        return own_pages.refused(exchange, self.services, reason, 503, retry_after_s=retry_after_s)
 
     def body_plan(self, exchange: Exchange, head: ResponseFacts) -> BodyPlan:
         """Choose how the answer's body is treated; asked when its head is known and nothing has left."""

@@ -280,7 +280,11 @@ async def take_enrolment(visitor: Visitor) -> Reply:
         HASH_COST,
     )
     if isinstance(found, enrolment.EnrolmentRefused):
-        if found.why is enrolment.EnrolmentFault.WRONG_CODE:
+        wrong = found.why is enrolment.EnrolmentFault.WRONG_CODE
+        kind = EventKind.CODE_REFUSED if wrong else EventKind.ENROLMENT_DENIED
+        detail = (("why", found.why.value),)
+        records.soon(visitor.exchange, services, kind, account=account.name, detail=detail)
+        if wrong:
             return await _enrolment(visitor, views.FormError.WRONG, 403)
         if found.why is enrolment.EnrolmentFault.TOO_LATE:
             return await _enrolment(visitor, views.FormError.EXPIRED, 403)

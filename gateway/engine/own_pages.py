@@ -60,14 +60,33 @@ async def serve(exchange: Exchange, services: Services) -> Reply:
     page = table.get(name) if table is not None else None
     if page is None:
         known = name in _GET or name in _POST
-        return refusal(
-            exchange, Reason.UNKNOWN_METHOD if known else Reason.ROUTE_BLOCKED, 405 if known else 404
+        return refused(
+            exchange,
+            services,
+            Reason.UNKNOWN_METHOD if known else Reason.ROUTE_BLOCKED,
+            405 if known else 404,
         )
     visitor = await _visitor(exchange, services, name)
     if facts.method == "POST" and not visitor.form_is_ours():
-        records.soon(exchange, services, EventKind.REFUSED, reason=Reason.FORM_REFUSED, status=403, rule=name)
-        return refusal(exchange, Reason.FORM_REFUSED, 403)
+        return refused(exchange, services, Reason.FORM_REFUSED, 403, rule=name)
     return await page(visitor)
+
+
+def refused(
+    exchange: Exchange,
+    services: Services,
+    reason: Reason,
+    status: int,
+    *,
+    rule: str | None = None,
+    retry_after_s: int | None = None,
+) -> Reply:
+    """Tell the log of a request below the prefix that is refused, and return its page."""
+    reference = exchange.facts.request_id[:8]
+    records.soon(
+        exchange, services, EventKind.REFUSED, reason=reason, status=status, rule=rule, reference=reference
+    )
+    return refusal(exchange, reason, status, retry_after_s=retry_after_s)
 
 
 def _fixed(exchange: Exchange, services: Services, name: str) -> Reply | None:

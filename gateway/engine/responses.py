@@ -32,6 +32,12 @@ _PASSWORD_FIELD = re.compile(rb"""(?i)<input\b[^>]{0,2000}\btype\s{0,9}=\s{0,9}[
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/xhtml", "application/csv")
 _TEXTUAL_SUFFIX = ("+json", "+xml")
 _UNSCANNED = ("text/css", "text/javascript")
+_ASSETS = ("image/", "font/", "audio/", "video/", *_UNSCANNED)
+_ASSET_TYPES = frozenset({
+    "application/javascript", "application/x-javascript", "application/ecmascript", "application/wasm",
+    "application/font-woff", "application/x-font-woff", "application/x-font-ttf", "application/vnd.ms-fontobject",
+})  # fmt: skip
+_BODILESS = frozenset({204, 304})
 _SMALL_BYTES = 65_536
 _REFUSED_BY_APP = frozenset({400, 401, 403, 404, 405, 410})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -48,6 +54,14 @@ def is_textual(content_type: str | None) -> bool:
     return kind.startswith(_TEXTUAL) or kind.endswith(_TEXTUAL_SUFFIX)
 
 
+def is_document(content_type: str | None) -> bool:
+    """Tell whether an answer of this type may show patients and cannot be read: a PDF, an archive, plain bytes."""
+    if is_textual(content_type) or content_type is None:
+        return False
+    kind = content_type.partition(";")[0].strip().lower()
+    return not kind.startswith(_ASSETS) and kind not in _ASSET_TYPES
+
+
 def body_plan(exchange: Exchange, head: ResponseFacts) -> BodyPlan:
     """Choose, before any of it moves, whether an answer is held back whole or streamed."""
     if isinstance(exchange.decision, Forward) and exchange.decision.reason is Reason.PUBLIC:
@@ -60,14 +74,15 @@ def body_plan(exchange: Exchange, head: ResponseFacts) -> BodyPlan:
         (route is not None and route.stream) or content_type.startswith("text/event-stream")
     ):
         exchange.streams_text = is_textual(head.header("content-type"))
+        if is_document(head.header("content-type")) and _length(head) is None:
+            # It is charged before it leaves, so its size must be known by then.
+            return BodyPlan.BUFFER
         packed = head.header("content-encoding") not in {None, "", "identity"}
         return BodyPlan.BUFFER if packed and exchange.streams_text else BodyPlan.METER
     if is_textual(head.header("content-type")) or not exchange.full:
         return BodyPlan.BUFFER
-    length = head.header("content-length")
-    if length is not None and length.isdigit() and int(length) <= _SMALL_BYTES:
-        return BodyPlan.BUFFER
-    return BodyPlan.METER
+    length = _length(head)
+    return BodyPlan.BUFFER if length is not None and length <= _SMALL_BYTES else BodyPlan.METER
 
 
 async def decide(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:
@@ -192,16 +207,21 @@ async def _sighted(
 ) -> ResponseAction:
     """Count personal data on an answer that nobody mapped, and charge it before it leaves."""
     rule = exchange.decision.rule if exchange.decision is not None else "otherwise"
-    found = _pieces(exchange, response)
+    found = (
+        Uninspectable(Unreadable.WRONG_TYPE) if _hides(exchange, response) else _pieces(exchange, response)
+    )
     if isinstance(found, Uninspectable):
         unreadable = decide_response(Outcome(rule, readable=False))
         return withhold(exchange, services, unreadable, (("why", found.why.value),))
     seen, whose = found.counted, exchange.session_id or exchange.facts.request_id
     fresh = services.shown.fresh(whose, found.all)
-    decision = await spend(exchange, services, response, Charge(probes=probes, sightings=fresh), seen.total)
+    document = is_document(response.header("content-type"))
+    size = (_length(response) or 0) if response.body is None else len(response.body)
+    charge = Charge(probes=probes, sightings=fresh, bytes=size if document else 0)
+    decision = await spend(exchange, services, response, charge, seen.total)
     if isinstance(decision, Withhold):
         return withhold(exchange, services, decision)
-    if seen.total or exchange.revealing:
+    if seen.total or exchange.revealing or document:
         kind = EventKind.SIGHTED if seen.total else EventKind.ACCESS
         event = tell(
             kind,
@@ -211,6 +231,7 @@ async def _sighted(
             reason=decision.reason.value,
             status=response.status,
             rows=0,
+            size_bytes=size if document else None,
             detail=(("nirs", str(seen.nirs)), ("phones", str(seen.phones)), ("emails", str(seen.emails)))
             if seen.total
             else (("probe", "true"),) * probes,
@@ -222,7 +243,24 @@ async def _sighted(
     return release(exchange, services, response, decision)
 
 
+def _length(response: ResponseFacts) -> int | None:
+    told = response.header("content-length")
+    return int(told) if told is not None and told.isdigit() else None
+
+
+def _hides(exchange: Exchange, response: ResponseFacts) -> bool:
+    """Tell whether an answer is a document where nobody said that documents leave, so that nothing would be counted."""
+    route = exchange.match.route if exchange.match is not None else None
+    if route is not None and route.stream:
+        return False
+    empty = response.body == b"" or response.header("content-length") == "0"
+    bodiless = exchange.facts.method == "HEAD" or response.status in _BODILESS
+    return not empty and not bodiless and is_document(response.header("content-type"))
+
+
 def _count(exchange: Exchange, response: ResponseFacts) -> Sightings | Uninspectable:
+    if _hides(exchange, response):
+        return Uninspectable(Unreadable.WRONG_TYPE)
     seen = _pieces(exchange, response)
     return seen if isinstance(seen, Uninspectable) else seen.counted
 

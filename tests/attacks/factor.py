@@ -8,6 +8,7 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
+from gateway.cli import main
 from gateway.clock import FixedClock
 from tests.people import Person
 from tests.stand import Browser, Change, Got, MiniApp, Stand, form_token, stand
@@ -35,12 +36,27 @@ def silent(gate: Stand) -> Iterator[None]:
     assert gate.app.bytes[before:] == b""
 
 
-async def about(gate: Stand, kind: str, person: Person | None = None, **fields: Any) -> list[dict[str, Any]]:
-    """Return the events of *kind* about *person* that say *fields*."""
+async def operate(gate: Stand, *words: str) -> int:
+    """Run a command of ours beside the gateway, as an operator of this machine; return its exit code."""
+
+    def run() -> int:
+        try:
+            main([*words, "--config", str(gate.folder / "ecluse.yaml")])
+        except SystemExit as leaving:
+            return leaving.code if isinstance(leaving.code, int) else 1
+        return 0
+
+    return await asyncio.to_thread(run)
+
+
+async def about(
+    gate: Stand, kind: str, person: Person | None = None, *, writer: str = "gateway", **fields: Any
+) -> list[dict[str, Any]]:
+    """Return the events of *kind* about *person* that say *fields*, in the journal of *writer*."""
     wanted = dict(fields) if person is None else {"account": person.login, **fields}
     return [
         entry
-        for entry in await gate.events(kind)
+        for entry in await gate.events(kind, writer)
         if all(entry.get(name) == value for name, value in wanted.items())
     ]
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 import pytest_asyncio
@@ -50,6 +51,13 @@ class OddApp(MiniApp):
         if seen.path == "/annuaire" and "page" in query:
             page = query["page"]
             return Said(body=f"contact{page}@exemple.example, 01 99 00 1{page} 22")
+        if seen.path.startswith(("/documents", "/telechargements")):
+            size = int(query.get("size", "200"))
+            data, kind = (b"NOM1001 " * size)[:size], unquote(query.get("type", "application/pdf"))
+            if query.get("as") == "chunks":
+                head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+                return Said(raw=head.encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (size, data))
+            return Said(body=data, type=kind)
         match query.get("as"):
             case "gzip":
                 return Said(
@@ -77,6 +85,10 @@ class OddApp(MiniApp):
 
 def _classes(config: dict[str, Any]) -> None:
     config["realms"] = {"region": {"classes": CLASSES, "names": {"email_domains": ["chu.example"]}}}
+    config["apps"]["parcours"]["routes"] += [
+        {"name": "documents", "kind": "page", "path": "/documents"},
+        {"name": "downloads", "kind": "page", "path": "/telechargements", "stream": True},
+    ]
     config["apps"]["admissions"] = {**config["apps"]["parcours"], "hosts": [SECOND], "title": "Admissions"}
 
 
@@ -515,6 +527,67 @@ async def test_k04_bytes_are_bounded(gate: Stand, person: Person) -> None:
     [withheld] = await about(gate, "withheld", person)
     assert withheld["control"] == "bytes-1h"
     assert (await browser.get("/dossiers/1001")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        ("application/pdf", 200),
+        ("application/pdf", 300_000),
+        ("application/octet-stream", 200),
+        ("application/zip", 200_000),
+        ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", 200),
+        ("application/PDF; name=x", 200),
+        ("x", 200),
+    ],
+)
+async def test_k04_a_document_on_a_page_nobody_mapped(
+    gate: Stand, person: Person, kind: str, size: int
+) -> None:
+    """K04 K12 Naively a PDF or an archive on a plain page leaves uncounted, letter after letter."""
+    browser = await member(gate, person, "ten")
+    got = await browser.get(f"/documents?size={size}&type={quote(kind, safe='')}")
+    assert (got.status, names_in(got)) == (502, [])
+    [withheld] = await about(gate, "withheld", person)
+    assert (withheld["reason"], withheld["route"], withheld["detail"]) == (
+        "uninspectable", "documents", {"why": "wrong-type"},
+    )  # fmt: skip
+    assert is_specific(withheld, person)
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/png", "font/woff2", "text/css", "application/javascript", "image/x-icon"]
+)
+async def test_k04_what_pages_are_made_of_passes(gate: Stand, person: Person, kind: str) -> None:
+    """The honest neighbour: images, fonts, styles and scripts, small and large; an empty answer of any type."""
+    browser = await member(gate, person, "ten")
+    for size in (200, 300_000):
+        got = await browser.get(f"/documents?size={size}&type={quote(kind, safe='')}")
+        assert (got.status, len(got.body)) == (200, size)
+    assert (await browser.get("/documents?size=0")).status == 200
+    assert (await browser.request("HEAD", "/documents")).status == 200
+    assert await about(gate, "withheld", person) == []
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["length", "chunks"])
+async def test_k04_documents_that_are_said_to_leave_cost_their_bytes(
+    gate: Stand, person: Person, told: bool
+) -> None:
+    """K04 ``stream: true`` lets documents leave, recorded, and charged before; what would cross the cap stays."""
+    browser = await member(gate, person, "bytes")
+    chunks = "" if told else "&as=chunks"
+    got = await browser.get(f"/telechargements?size=300{chunks}")
+    assert (got.status, len(got.body)) == (200, 300)
+    assert await used(gate, person, Control.BYTES_1H, "bytes") == 300
+    [access] = await about(gate, "access", person)
+    assert (access["route"], access["bytes"], access.get("patients")) == ("downloads", 300, None)
+    for _ in range(3):
+        got = await browser.get(f"/telechargements?size=300{chunks}")
+        assert (got.status, names_in(got)) == (429, [])
+    assert (await browser.get("/telechargements?size=70000")).status == 429
+    withheld = await about(gate, "withheld", person)
+    assert {entry["control"] for entry in withheld} == {"bytes-1h"}
+    assert len(withheld) == 4
 
 
 async def test_k04_personal_data_on_a_page_nobody_mapped(gate: Stand, person: Person) -> None:

@@ -14,6 +14,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from gateway.accounts import recovery
 from gateway.accounts.store import Labels
+from gateway.assembly import local_user
 from gateway.engine import factor_pages
 from tests.attacks.factor import (
     about,
@@ -22,6 +23,7 @@ from tests.attacks.factor import (
     crowd,
     crowded,
     is_specific,
+    operate,
     recovery_codes,
     show_invitation,
     shown_secret,
@@ -59,7 +61,7 @@ def person(people: Iterator[Person]) -> Person:
 
 
 async def test_g01_a_stolen_password_shows_no_secret(gate: Stand, person: Person) -> None:
-    """G01 Peers that enrol whoever has the password (AA22-074A) show the QR code here."""
+    """G01 Gateways that enrol whoever has the password (AA22-074A) show the QR code here."""
     browser = await gate.password_only(person)
     with silent(gate):
         for path in ("/.ecluse/enrol", "/.ecluse/code", "/.ecluse/recovery", "/.ecluse/continue", "/"):
@@ -85,6 +87,10 @@ async def test_g01_posting_straight_to_enrolment_enrols_nobody(gate: Stand, pers
         other = await browser.post("/.ecluse/enrol", {"code": "000000", "token": form_token(page)})
         assert other.status == 403
         assert (await browser.get("/.ecluse/enrol")).status == 303
+    refused = (await about(gate, "refused", reason="form-refused", rule="enrol"))[-1]
+    # Nobody invited the account, so that the log names the session and not what was typed as a login.
+    assert is_specific(refused)
+    assert len(refused["session"]) == 12
     assert await gate.services.accounts.get(gate.ref(person.login).id) is None
 
 
@@ -135,9 +141,12 @@ async def test_g02_an_invitation_serves_once(gate: Stand, person: Person) -> Non
             "/.ecluse/invitation",
             {"invitation": gate.secrets["invitation:" + person.login], "token": form_token(page)},
         )
-        assert posted.status in {303, 403}
+        assert posted.status == 403
         assert (await thief.get("/.ecluse/enrol")).status == 303
         assert (await thief.get("/dossiers/1001")).header("location") == "/.ecluse/code"
+    [refused] = await about(gate, "refused", person, reason="form-refused", rule="invitation")
+    assert is_specific(refused, person)
+    assert len(await about(gate, "enrolled", person)) == 1
 
 
 async def test_g02_an_invitation_is_its_owners(gate: Stand, people: Iterator[Person]) -> None:
@@ -161,9 +170,11 @@ async def test_g02_an_invitation_is_its_owners(gate: Stand, people: Iterator[Per
 async def test_g02_an_invitation_that_was_replaced_is_dead(gate: Stand, person: Person) -> None:
     """G02 Re-inviting kills the earlier code, also where it was already proven."""
     browser, page = await at_enrolment(gate, person)
-    secret = shown_secret(page)
+    secret, old = shown_secret(page), gate.secrets["invitation:" + person.login]
     await gate.invite(person)
+    other = await gate.password_only(person)
     with silent(gate):
+        assert (await show_invitation(gate, other, old)).status == 403
         got = await browser.post(
             "/.ecluse/enrol", {"code": pyotp.TOTP(secret).now(), "token": form_token(page)}
         )
@@ -171,6 +182,11 @@ async def test_g02_an_invitation_that_was_replaced_is_dead(gate: Stand, person: 
         assert await about(gate, "enrolled", person) == []
         record = await browser.get("/dossiers/1001")
         assert record.status == 303
+    [denied] = await about(gate, "enrolment-denied", person)
+    assert denied["detail"]["why"] == "too-late"
+    assert is_specific(denied, person)
+    [refused] = await about(gate, "invitation-refused", person)
+    assert refused["detail"]["why"] == "wrong"
 
 
 async def test_g02_an_invitation_that_expired_is_dead(gate: Stand, person: Person) -> None:
@@ -189,6 +205,40 @@ async def test_g02_an_invitation_that_expired_is_dead(gate: Stand, person: Perso
         assert got.status == 403
     [refused] = await about(gate, "invitation-refused", person)
     assert refused["detail"]["why"] == "expired"
+
+
+async def test_g02_an_invitation_that_an_operator_took_back_is_dead(gate: Stand, person: Person) -> None:
+    """G02 The letter went to the wrong address: the operator retires the account before anybody used it."""
+    await gate.invite(person)
+    browser = await gate.password_only(person)
+    await gate.services.accounts.retire(gate.ref(person.login).id)
+    with silent(gate):
+        asked = await browser.get("/.ecluse/invitation")
+        assert asked.status in {303, 403}
+        assert "otpauth" not in (await browser.get("/.ecluse/enrol")).text
+        assert (await browser.get("/dossiers/1001")).status == 403
+    back = gate.browser()
+    await back.get("/login")
+    shut = await back.post("/login", {"user": person.login, "password": person.password})
+    assert shut.status == 403
+    refused = await about(gate, "refused", person, reason="account-retired")
+    assert is_specific(refused[0], person)
+    assert await about(gate, "invitation-used", person) == []
+
+
+async def test_g02_a_code_of_another_kind_is_no_invitation(gate: Stand, people: Iterator[Person]) -> None:
+    """G02 CVE-2025-64708: what was made for one step is shown at another: a recovery code, a one-time code."""
+    owner, invited = next(people), next(people)
+    _, codes = await recovery_codes(gate, owner)
+    await gate.invite(invited)
+    browser = await gate.password_only(invited)
+    with silent(gate):
+        for typed in (codes[0], gate.code(owner), gate.secrets[owner.login]):
+            assert (await show_invitation(gate, browser, typed)).status == 403
+        assert (await browser.get("/.ecluse/enrol")).header("location") == "/.ecluse/invitation"
+    refused = await about(gate, "invitation-refused", invited)
+    assert [entry["detail"]["why"] for entry in refused] == ["wrong"] * 3
+    assert is_specific(refused[0], invited)
 
 
 async def test_g03_guessing_is_slowed_after_five(gate: Stand, person: Person) -> None:
@@ -210,6 +260,35 @@ async def test_g03_guessing_is_slowed_after_five(gate: Stand, person: Person) ->
     assert len(await about(gate, "invitation-refused", person)) == 8
 
 
+async def test_g03_guessing_over_many_accounts_is_slowed_too(gate: Stand, people: Iterator[Person]) -> None:
+    """G03 One try on each of ten thousand accounts: everybody's wrong invitations of this hour are counted."""
+    person = next(people)
+    await gate.invite(person)
+    browser, thief = await gate.password_only(person), await gate.password_only(next(people))
+    form = {
+        "invitation": gate.secrets["invitation:" + person.login],
+        "token": form_token(await browser.get("/.ecluse/invitation")),
+    }
+    # As if others had guessed for a while: the count of this hour is one short of its bound.
+    hour = str(int((await ask_store(gate, "TIME"))[0]) // 3600)
+    short = str(gate.services.accounts._invitation_failures_an_hour - 1)
+    await ask_store(gate, "HSET", "ecluse:invitations:failures", "hour", hour, "count", short)
+    try:
+        with silent(gate):
+            assert (await show_invitation(gate, thief, "AAAA-AAAA-AAAA-AAAA")).status == 403
+            got = await browser.post("/.ecluse/invitation", form)
+            assert got.status == 429
+            assert int(got.header("retry-after") or "0") >= 1
+    finally:
+        await ask_store(gate, "DEL", "ecluse:invitations:failures")
+    [refused] = await about(gate, "invitation-refused", person)
+    assert refused["detail"]["why"] == "everybody-delayed"
+    assert is_specific(refused, person)
+    # The hour is over: the letter is as good as before.
+    got = await browser.post("/.ecluse/invitation", form)
+    assert (got.status, got.header("location")) == (303, "/.ecluse/enrol")
+
+
 async def test_g04_a_secret_that_was_only_looked_at_is_no_factor(gate: Stand, person: Person) -> None:
     """G04 Nothing is kept as a factor before a first code, and a wrong code enrols nobody."""
     browser, page = await at_enrolment(gate, person)
@@ -224,8 +303,22 @@ async def test_g04_a_secret_that_was_only_looked_at_is_no_factor(gate: Stand, pe
     account = await gate.services.accounts.get(gate.ref(person.login).id)
     assert account is not None
     assert not account.has_secret
+    [refused] = await about(gate, "code-refused", person)
+    assert refused["detail"]["why"] == "wrong-code"
+    assert is_specific(refused, person)
     [kept] = await ask_store(gate, "KEYS", f"ecluse:{{{gate.ref(person.login).id}}}:enrolling:*")
     assert 0 < await ask_store(gate, "PTTL", kept) <= 600_000
+    # Ten minutes later it is gone: its code enrols nobody, and the page shows another.
+    await ask_store(gate, "DEL", kept)
+    with silent(gate):
+        late = await browser.post(
+            "/.ecluse/enrol", {"code": pyotp.TOTP(shown_secret(page)).now(), "token": form_token(page)}
+        )
+        assert late.status == 403
+        assert shown_secret(late) != shown_secret(page)
+    [denied] = await about(gate, "enrolment-denied", person)
+    assert denied["detail"]["why"] == "too-late"
+    assert await about(gate, "enrolled", person) == []
 
 
 async def test_g05_who_is_enrolled_enrols_no_second_factor_with_the_password(
@@ -251,6 +344,12 @@ async def test_g05_who_is_enrolled_enrols_no_second_factor_with_the_password(
             )
             assert got.status in {303, 403, 405}, (method, path)
             assert "otpauth" not in got.text
+    refused = await about(gate, "refused", person, reason="form-refused", status=403)
+    assert [entry["rule"] for entry in refused] == ["enrol", "invitation"]
+    assert all(is_specific(entry, person) for entry in refused)
+    unknown = (await about(gate, "refused", reason="unknown-method", status=405))[-2:]
+    assert [entry["method"] for entry in unknown] == ["DELETE", "PUT"]
+    assert all(is_specific(entry) for entry in unknown)
     account = await gate.services.accounts.get(gate.ref(person.login).id)
     assert account is not None
     assert account.has_secret
@@ -266,6 +365,10 @@ async def test_g06_a_full_session_changes_no_factor_either(gate: Stand, person: 
         assert (await browser.get("/.ecluse/invitation")).status == 303
         for name in ("reset", "factor", "unenrol", "totp", "recovery-codes"):
             assert (await browser.get(f"/.ecluse/{name}")).status == 404, name
+            assert (await browser.request("DELETE", f"/.ecluse/{name}")).status == 404, name
+    refused = [entry for entry in await about(gate, "refused") if entry["status"] == 404]
+    assert [entry["reason"] for entry in refused] == ["route-blocked"] * 10
+    assert all(is_specific(entry) for entry in refused)
     account = await gate.services.accounts.get(gate.ref(person.login).id)
     assert account is not None
     assert account.has_secret
@@ -365,6 +468,9 @@ async def test_g09_the_dormant_need_a_new_invitation(tmp_path: Path) -> None:
             assert got.status in {303, 403}
             assert (await browser.get("/dossiers/1001")).status == 303
         assert await about(gate, "code-accepted", person) == []
+        [refused] = await about(gate, "refused", person, reason="form-refused", rule="code")
+        assert is_specific(refused, person)
+        assert {entry["reason"] for entry in await about(gate, "challenged", person)} == {"code-owed"}
 
 
 async def test_g10_of_two_enrolments_at_once_one_wins(gate: Stand, person: Person) -> None:
@@ -388,6 +494,9 @@ async def test_g10_of_two_enrolments_at_once_one_wins(gate: Stand, person: Perso
     assert len(await about(gate, "enrolled", person)) == 1
     winner = next(at for at, got in enumerate(answers) if got.status == 200)
     loser = (first, second)[1 - winner]
+    [denied] = await about(gate, "enrolment-denied", person)
+    assert denied["detail"]["why"] in {"not-invited", "too-late"}
+    assert is_specific(denied, person)
     with silent(gate):
         assert (await loser.get("/.ecluse/enrol")).status == 303
         dead = await type_code(loser, pyotp.TOTP(secrets[1 - winner]).now())
@@ -398,9 +507,14 @@ async def test_g12_a_reset_ends_every_session_and_the_old_factor(gate: Stand, pe
     """G12 The telephone was stolen. Nothing that it opened stays open."""
     browser = await gate.log_in(person)
     assert (await browser.get("/dossiers/1001")).status == 200
-    await gate.services.accounts.reset(gate.ref(person.login).id)
+    reason = "telephone stolen, seen in person"
+    assert await operate(gate, "account", "reset", person.login, "--reason", reason) == 0
+    [told] = await about(gate, "factor-reset", person, writer="operator")
+    assert (told["reason"], told["operator"], told["detail"]) == (reason, local_user(), {"act": "reset"})
     with silent(gate):
-        assert (await browser.get("/dossiers/1001")).status in {303, 401}
+        assert (await browser.get("/dossiers/1001")).status == 303
+    [challenged] = await about(gate, "challenged", person, route="record")
+    assert is_specific(challenged, person)
     again = await gate.password_only(person)
     with silent(gate):
         got = await again.get("/.ecluse/code")

@@ -78,6 +78,7 @@ async def test_naive_exception_lets_the_patient_through(
 async def test_exception_is_a_503(
     hook: str, reaches_app: bool, app: RecordingUpstream, guard: TinyGuard, upstream: Upstream
 ) -> None:
+    """A01: a fault of an addon is a refusal."""
     setattr(guard, hook, fail)
     async with Door([guard], [upstream]) as door:
         answered = await ask(door.port, get())
@@ -102,6 +103,7 @@ async def test_exception_while_a_body_was_awaited_is_a_503(
 
 
 async def test_no_guard_at_all_is_a_503(app: RecordingUpstream, upstream: Upstream) -> None:
+    """A01: without any guard nothing passes."""
     async with Door([], [upstream]) as door:
         answered = await ask(door.port, get())
     assert answered.status == 503
@@ -132,6 +134,8 @@ async def test_naive_verdict_on_an_answer_over_the_threshold(app: RecordingUpstr
 async def test_undecided_upload_is_never_streamed(
     app: RecordingUpstream, guard: TinyGuard, upstream: Upstream
 ) -> None:
+    """A02 A04: no byte goes on before the verdict."""
+
     def defer_and_stream(flow: http.HTTPFlow) -> None:
         mark(flow, DEFER)
         flow.request.stream = True
@@ -190,6 +194,7 @@ async def test_naive_refusal_with_the_patient_inside(answer_of_app: bytes, tmp_p
 async def test_refusal_at_response_headers_carries_nothing(
     hook: Callable[[http.HTTPFlow], None], answer_of_app: bytes
 ) -> None:
+    """A05: our head, our body, none of theirs."""
     async with RecordingUpstream([answer_of_app]) as app:
         upstream = Upstream("http", "127.0.0.1", app.port)
         guard = TinyGuard(policy_for(upstream), on_responseheaders=hook, on_response=lambda _flow: None)
@@ -238,6 +243,7 @@ async def test_naive_dropped_chunks_end_the_message(tmp_path: Path) -> None:
 
 
 async def test_dropped_chunks_then_a_cut_leave_the_message_incomplete() -> None:
+    """A06: no last chunk: the message is seen to be cut."""
     async with RecordingUpstream([CHUNKED_OK]) as app:
         upstream = Upstream("http", "127.0.0.1", app.port)
         guard = TinyGuard(
@@ -271,6 +277,7 @@ async def test_naive_exception_in_a_stream_hangs_the_client(tmp_path: Path) -> N
 
 
 async def test_exception_in_a_stream_cuts_the_connection() -> None:
+    """A07: the client does not wait."""
     async with RecordingUpstream([CHUNKED_OK]) as app:
         upstream = Upstream("http", "127.0.0.1", app.port)
         guard = TinyGuard(policy_for(upstream), on_responseheaders=release_with(explode))
@@ -306,6 +313,7 @@ async def test_naive_upgrade_opens_a_tunnel(protocol: bytes, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("protocol", [b"foo", b"h2c", b"H2C", b"h2c, websocket", b"websocket"])
 async def test_upgrade_is_stripped_and_101_is_a_502(protocol: bytes) -> None:
+    """E01 E02: no tunnel is asked for, and none is opened."""
     async with RecordingUpstream([SWITCH]) as app:
         upstream = Upstream("http", "127.0.0.1", app.port)
         async with Door([TinyGuard(policy_for(upstream))], [upstream]) as door:
@@ -411,6 +419,7 @@ async def test_naive_default_chain_serves_its_own_pages(app: RecordingUpstream, 
 
 
 async def test_no_page_but_ours(door: Door, app: RecordingUpstream) -> None:
+    """D09: no certificate to download, no page of the proxy."""
     answered = await ask(door.port, get(b"/", host=b"mitm.it"))
     assert answered.status == 421
     assert b"mitmproxy" not in answered.raw
@@ -515,6 +524,7 @@ async def test_naive_forwards_claims(line: bytes, app: RecordingUpstream, tmp_pa
 
 @pytest.mark.parametrize("line", STRIPPED)
 async def test_claims_are_stripped(line: bytes, door: Door, app: RecordingUpstream) -> None:
+    """C01 C02 C08: identities and addresses that a client claims stay here."""
     answered = await ask(door.port, get(b"/", line))
     assert answered.status == 200
     assert b"orged" not in app.received
@@ -557,6 +567,7 @@ async def test_sizes_are_bounded(
     ids=["head", "first-byte", "body"],
 )
 async def test_slow_requests_end(unfinished: bytes, app: RecordingUpstream, guard: TinyGuard) -> None:
+    """B20: one byte now and then keeps no connection."""
     guard.on_request = lambda flow: mark(flow, DEFER)
     bounds = WireBounds(head_timeout_s=0.2, body_timeout_s=0.4)
     async with Door([guard], [Upstream("http", "127.0.0.1", app.port)], bounds=bounds) as door:
@@ -646,6 +657,7 @@ async def test_naive_decodes_without_bound(tmp_path: Path) -> None:
 
 
 async def test_large_answers_are_not_buffered() -> None:
+    """B23: over the bound nothing is held in memory, and nothing leaves."""
     async with RecordingUpstream([ok(b"a" * 300_000)]) as app:
         upstream = Upstream("http", "127.0.0.1", app.port)
         guard = TinyGuard(policy_for(upstream))

@@ -1,6 +1,7 @@
 """Whatever breaks, nothing passes: faults of ours, uploads that outrun the verdict, clients and apps that hang up."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SECRET = b"Patient1001"
 MAX_REQUEST_BYTES = 200_000
+_patients = itertools.count(2_001)
 
 
 class FaultyApp(MiniApp):
@@ -46,7 +48,7 @@ def _config(config: dict[str, Any]) -> None:
         "classes": {"standard": dict(LAVISH), "narrow": {**LAVISH, "patients_10min": 3, "listed_weight": 1}}
     }
     config["apps"]["parcours"]["routes"] += [
-        {"name": "file", "kind": "page", "path": "/fichier"},
+        {"name": "file", "kind": "page", "path": "/fichier", "stream": True},
         {"name": "notes", "kind": "page", "path": "/notes"},
     ]
 
@@ -191,7 +193,8 @@ async def test_an_upload_without_session(gate: Stand, target: str) -> None:
     outcome = await attempt(gate, head, patience_s=3)
     assert outcome.status in {401, 403}, outcome.answer.raw[:300]
     assert outcome.app_bytes == b""
-    assert len(outcome.events) == 1
+    told_as = {401: ("challenged", "no-session"), 403: ("refused", "route-blocked")}[outcome.status]
+    assert (outcome.event["kind"], outcome.event["reason"]) == told_as
     whole = await attempt(gate, head + b"x" * 150_000)
     assert whole.status == outcome.status
     assert whole.app_bytes == b""
@@ -241,17 +244,20 @@ async def test_a_cap_met_by_an_answer(gate: Stand) -> None:
 # A07: a fault while an answer streams.
 
 
-async def test_a_fault_inside_a_stream(
-    gate: Stand, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A07: cut at once: the client sees an incomplete message and does not wait."""
+async def test_a_fault_inside_a_stream(gate: Stand, cookies: dict[str, str], engine: Engine) -> None:
+    """A07: cut at once: the client sees an incomplete message and does not wait, and the log tells the fault."""
     # Naive: an exception in a stream callable leaves the client hanging.
-    monkeypatch.setattr(addons.guard, "_meter", lambda *_: failing(KeyError("boom")))
+    engine.piece_may_leave = failing(KeyError("boom"))  # type: ignore[method-assign]
+    before = len(await told(gate))
     client = await RawClient.open(gate.port)
     await client.send(raw(target="/fichier", cookies=cookies))
     answered = await client.rest(3)
     assert answered.closed
-    assert len(answered.raw.partition(b"\r\n\r\n")[2]) < 100_000
+    assert answered.raw.partition(b"\r\n\r\n")[2] == b""
+    begun, event = (await told(gate))[before:]
+    assert (begun["kind"], begun["request_id"]) == ("access", event["request_id"])
+    assert (event["kind"], event["reason"], event["account"]) == ("fail-closed", "fault", "dr.martin")
+    assert (event["route"], detail(event, "where")) == ("file", "stream:KeyError")
 
 
 # A13: the client hangs up while we think.
@@ -273,7 +279,7 @@ async def test_a_client_that_leaves_before_the_verdict(
 
     done = asyncio.Event()
     engine.on_request = slowly  # type: ignore[method-assign]
-    before = len(gate.app.bytes)
+    before, told_before = len(gate.app.bytes), len(await told(gate))
     client = await RawClient.open(gate.port)
     await client.send(raw(cookies=cookies))
     await asked.wait()
@@ -283,6 +289,8 @@ async def test_a_client_that_leaves_before_the_verdict(
     await done.wait()
     await asyncio.sleep(0.1)
     assert len(gate.app.bytes) == before
+    # Nothing was shown and nobody was turned away: there is nothing to tell, and nothing is told.
+    assert (await told(gate))[told_before:] == []
 
 
 async def test_a_client_that_leaves_before_the_answer(
@@ -297,16 +305,19 @@ async def test_a_client_that_leaves_before_the_answer(
         return await original(*args, **options)
 
     engine.on_response = slowly  # type: ignore[method-assign]
-    before = len(await told(gate))
+    before, number = len(await told(gate)), next(_patients)
+    charged = f"ecluse:{{{gate.ref(DR_MARTIN.login).id}}}:opened"
+    charged_before = await gate.services.store.execute("ZCARD", charged)
     client = await RawClient.open(gate.port)
-    await client.send(raw(cookies=cookies))
+    await client.send(raw(target=f"/dossiers/{number}", cookies=cookies))
     await asked.wait()
     client.writer.transport.abort()
     await asyncio.sleep(0.05)
     go_on.set()
     await asyncio.sleep(0.1)
-    events = (await told(gate))[before:]
-    assert [event["kind"] for event in events] in ([], ["access"])
+    (event,) = (await told(gate))[before:]
+    assert (event["kind"], len(event["patients"])) == ("access", 1)
+    assert await gate.services.store.execute("ZCARD", charged) == charged_before + 1
     del engine.on_response  # type: ignore[method-assign]
     assert (await attempt(gate, raw(cookies=cookies))).status == 200
 
@@ -392,7 +403,8 @@ async def test_an_app_that_breaks_off_a_stream(gate: Stand, cookies: dict[str, s
     assert answered.closed
     assert answered.status == 200
     assert len(answered.raw.partition(b"\r\n\r\n")[2]) <= 500
-    (event,) = (await told(gate))[before:]
+    begun, event = (await told(gate))[before:]
+    assert (begun["kind"], begun["request_id"]) == ("access", event["request_id"])
     assert (event["kind"], event["reason"], event["route"]) == ("stream-cut", "upstream-down", "file")
 
 

@@ -31,6 +31,7 @@ from gateway.cli.serve import run
 from gateway.configuration import Loaded, init_keys, load, load_keys
 from gateway.disclosure import pseudonym
 from gateway.valkey import marker
+from tests.attacks.factor import ask_store, operate
 from tests.attacks.harness import hang_up
 from tests.attacks.witness import LAVISH, assert_refused, attempt, raw, told
 from tests.people import DR_MARTIN, NURSE_BEN, Person
@@ -115,7 +116,9 @@ async def test_the_store_is_frozen(tmp_path: Path) -> None:
             began = time.monotonic()
             assert_refused(await attempt(gate, raw(cookies=cookies)), 503, "store-down")
             assert_refused(await attempt(gate, raw(target="/", cookies=cookies)), 503, "store-down")
-            assert (await attempt(gate, raw(target="/.ecluse/code", cookies=cookies))).status == 503
+            assert_refused(
+                await attempt(gate, raw(target="/.ecluse/code", cookies=cookies)), 503, "store-down"
+            )
             assert time.monotonic() - began < TIMEOUT_S + MARGIN_S
         finally:
             os.kill(server, signal.SIGCONT)
@@ -158,18 +161,20 @@ async def test_the_store_freezes_while_the_app_answers(tmp_path: Path) -> None:
     [
         (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
         (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+        (("ACL", "SETUSER", "default", "-fcall"), ("ACL", "SETUSER", "default", "+fcall")),
     ],
-    ids=["full", "read-only"],
+    ids=["full", "read-only", "forbidden"],
 )
-async def test_the_store_takes_no_writes(
+async def test_the_store_answers_with_an_error(
     tmp_path: Path, break_it: tuple[str, ...], mend_it: tuple[str, ...]
 ) -> None:
-    """A09: OOM and READONLY refuse like a store that is away: nothing that must be counted passes."""
+    """A09: OOM, READONLY and NOPERM refuse like a store that is away: nothing that must be counted passes."""
     async with stand(tmp_path, changes=_lavish) as gate:
         cookies = (await gate.log_in(DR_MARTIN)).cookies
         await gate.services.store.execute(*break_it)
         outcome = await attempt(gate, raw(cookies=cookies))
         assert outcome.status == 503, outcome.answer.raw[:300]
+        assert outcome.app_bytes == b""
         assert b"NOM" not in outcome.answer.raw
         assert {event["reason"] for event in outcome.events} == {"store-down"}
         stranger = gate.browser()
@@ -181,6 +186,23 @@ async def test_the_store_takes_no_writes(
         await healed(gate, cookies)
 
 
+async def test_the_store_is_busy_with_somebody_elses_script(tmp_path: Path) -> None:
+    """A09: BUSY: the store answers, at once, that it will not work. So nobody is served who must be counted."""
+    async with stand(tmp_path, changes=_lavish) as gate:
+        cookies = (await gate.log_in(DR_MARTIN)).cookies
+        await gate.services.store.execute("CONFIG", "SET", "busy-reply-threshold", "50")
+        endless = asyncio.ensure_future(ask_store(gate, "EVAL", "while true do end", "0"))
+        try:
+            await asyncio.sleep(0.2)
+            assert_refused(await attempt(gate, raw(cookies=cookies)), 503, "store-down")
+            await others_are_served(gate)
+        finally:
+            await ask_store(gate, "SCRIPT", "KILL")
+            with pytest.raises(AssertionError, match="killed"):
+                await endless
+        await healed(gate, cookies)
+
+
 async def test_the_store_comes_back_empty(tmp_path: Path) -> None:
     """A10: nobody is silently un-enrolled, no cap is silently reset: refused until an operator adopts it."""
     # Naive: an empty store has no factor for anybody, so the password alone enrols a new one.
@@ -189,7 +211,9 @@ async def test_the_store_comes_back_empty(tmp_path: Path) -> None:
         store = gate.services.store
         await store.execute("FLUSHALL")
         assert_refused(await attempt(gate, raw(cookies=cookies)), 503, "store-emptied")
-        assert (await attempt(gate, raw(target="/.ecluse/code", cookies=cookies))).status == 503
+        assert_refused(
+            await attempt(gate, raw(target="/.ecluse/code", cookies=cookies)), 503, "store-emptied"
+        )
         thief = gate.browser()
         await thief.get("/login")
         person = {"user": DR_MARTIN.login, "password": DR_MARTIN.password}
@@ -204,6 +228,7 @@ async def test_the_store_comes_back_empty(tmp_path: Path) -> None:
         assert await marker.adopt(store, store.store_id)
         outcome = await attempt(gate, raw(cookies=cookies))
         assert (outcome.status, outcome.app_bytes) == (401, b"")
+        assert (outcome.event["kind"], outcome.event["reason"]) == ("challenged", "session-expired")
         late = gate.browser()
         await late.get("/login")
         denied = await late.post("/login", person)
@@ -256,6 +281,19 @@ async def _withheld_for_the_audit(gate: Stand, cookies: dict[str, str]) -> None:
     assert (await gate.browser().get("/static/app.css")).status == 200
 
 
+async def _contained_all_the_same(gate: Stand, stolen: Browser) -> None:
+    """J06: a thief is not left in because a disk is full; that it could not be recorded is told by the exit code."""
+    reason = ("--reason", "stolen")
+    for words, status in (
+        (("sessions", NURSE_BEN.login, "--close-all"), 303),
+        (("lock", NURSE_BEN.login), 403),
+    ):
+        assert await operate(gate, "account", *words, *reason) == 2
+        before = len(gate.app.bytes)
+        assert (await stolen.get("/dossiers/1001")).status == status
+        assert len(gate.app.bytes) == before
+
+
 async def _serves_again(gate: Stand, cookies: dict[str, str]) -> None:
     browser = gate.browser()
     browser.cookies = dict(cookies)
@@ -268,6 +306,7 @@ async def test_the_audit_disk_is_full(tmp_path: Path, small_disk: Path) -> None:
     """Records are withheld while nothing can be recorded; space frees, a gap is told, the log is sound."""
     async with stand(tmp_path, changes=_lavish) as gate:
         cookies = (await gate.log_in(DR_MARTIN)).cookies
+        stolen = await gate.log_in(NURSE_BEN)
         assert (await gate.browser().get("/static/app.css")).status == 200
         stone = small_disk / "stone"
         with contextlib.suppress(OSError), stone.open("wb", buffering=0) as file:
@@ -280,6 +319,7 @@ async def test_the_audit_disk_is_full(tmp_path: Path, small_disk: Path) -> None:
             while (await browser.get("/dossiers/1001")).status == 200:
                 pass
         await _withheld_for_the_audit(gate, cookies)
+        await _contained_all_the_same(gate, stolen)
         stone.unlink()
         await _serves_again(gate, cookies)
         gaps = [event for event in await gate.events("gap") if "No space" in json.dumps(event)]
@@ -563,7 +603,7 @@ def _command(*arguments: str) -> int:
 
 
 async def test_a_reload_swaps_or_keeps(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    """A good configuration comes into force for the next request, a bad one changes nothing."""
+    """O01: A good configuration comes into force for the next request, a bad one changes nothing."""
     async with running(house) as gateway:
         browser = await gateway.log_in(house, DR_MARTIN)
         first = await _policy_in_use(house, browser)

@@ -147,6 +147,7 @@ async def test_requests_byte_by_byte_are_taken(door: Door, app: RecordingUpstrea
 async def test_pipelined_requests_are_judged_one_by_one(
     door: Door, guard: TinyGuard, app: RecordingUpstream
 ) -> None:
+    """B15: three requests in one piece, each judged by itself."""
     guard.on_request = lambda flow: answer(flow, 403) if "patient" in flow.request.path else None
     client = await RawClient.open(door.port)
     await client.send(get(b"/login") + get(b"/patient/1") + get(b"/login"))
@@ -177,6 +178,7 @@ async def test_endless_pipelining_is_cut(door: Door) -> None:
 async def test_expectation_of_a_refused_upload_is_answered_at_once(
     door: Door, guard: TinyGuard, app: RecordingUpstream
 ) -> None:
+    """B21: 401 without 100, and without reading on."""
     guard.on_request = lambda flow: answer(flow, 401)
     answered = await ask(door.port, post(b"Content-Length: 900000", b"Expect: 100-continue"))
     assert answered.status == 401
@@ -244,6 +246,7 @@ MALFORMED_ANSWERS = [
 
 @pytest.mark.parametrize("script", MALFORMED_ANSWERS)
 async def test_malformed_answers_are_a_calm_502(script: list[bytes | str]) -> None:
+    """B22: what two readers could read differently is nobody's."""
     async with RecordingUpstream(script) as app:
         upstream = Upstream("http", "127.0.0.1", app.port)
         async with Door([TinyGuard(policy_for(upstream))], [upstream]) as door:
@@ -254,6 +257,7 @@ async def test_malformed_answers_are_a_calm_502(script: list[bytes | str]) -> No
 
 
 async def test_interim_answers_are_not_the_answer() -> None:
+    """B22: 103 is no answer, and mixes up no two exchanges."""
     async with RecordingUpstream([b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", ok()]) as app:
         upstream = Upstream("http", "127.0.0.1", app.port)
         async with Door([TinyGuard(policy_for(upstream))], [upstream]) as door:
@@ -279,6 +283,7 @@ async def test_trailers_of_an_answer_are_dropped() -> None:
 
 
 async def test_a_second_answer_to_one_request_is_never_delivered() -> None:
+    """B22: an answer that nobody asked for waits for no next request."""
     async with RecordingUpstream([ok(b"first") + ok(b"planted")]) as app:
         upstream = Upstream("http", "127.0.0.1", app.port)
         async with Door([TinyGuard(policy_for(upstream))], [upstream]) as door:

@@ -185,9 +185,9 @@ async def test_claims_of_a_proxy_are_made_fresh(gate: Stand, inside: Browser, na
 
 @pytest.mark.parametrize("agent", ["GoogleHC/1.0", "kube-probe/1.29", "ELB-HealthChecker/2.0"])
 async def test_no_agent_is_waved_through(gate: Stand, agent: str) -> None:
-    """C09: health checks have a port of their own."""
+    """C09 O06: health checks and metrics have a port of their own."""
     before = len(gate.app.seen)
-    for path in ("/dossiers/1001", "/", "/healthz", "/ping"):
+    for path in ("/dossiers/1001", "/", "/healthz", "/metrics", "/ping"):
         got = await raw(gate, path, f"User-Agent: {agent}".encode())
         assert got[9:12] in {b"303", b"403"}
     assert len(gate.app.seen) == before

@@ -161,9 +161,13 @@ async def has_no_way_in(gate: Stand, browser: Browser) -> None:
     """A record is refused to *browser*, whatever it holds, and the app is not asked."""
     before = len(gate.app.seen)
     for cookies in (browser.cookies, {**browser.cookies, "sid": "stolen"}):
+        told = len(await gate.events())
         got = await browser.request("GET", "/dossiers/1001", cookies=cookies)
         assert got.status in {303, 401, 403}, got.text[:200]
         assert b"Patient1001" not in got.raw
+        shut = [each for each in (await gate.events())[told:] if each["kind"] != "gap"]
+        assert [each["kind"] for each in shut] in (["challenged"], ["refused"]), shut
+        assert (shut[0]["route"], shut[0]["client"]) == ("record", "127.0.0.1")
     assert len(gate.app.seen) == before
 
 
@@ -239,6 +243,7 @@ async def test_login_by_get_is_a_login(gate: Stand) -> None:
     assert is_code_page(got)
     assert "sid" not in got.set_cookies()
     await has_no_way_in(gate, browser)
+    assert (await last(gate, "login-seen"))["account"] == person.login
     # A link that fills in the name is a page like any other.
     page = await gate.browser().get("/login?user=" + person.login)
     assert page.status == 200
@@ -246,15 +251,19 @@ async def test_login_by_get_is_a_login(gate: Stand) -> None:
 
 
 async def test_login_by_head_is_a_login(gate: Stand) -> None:
-    """F04"""
+    """F04: no body, but a session of the app all the same."""
     person, browser = await someone(gate), gate.browser()
     await browser.get("/login")
     got = await browser.request("HEAD", "/login?" + urlencode(typed(person)))
     assert is_code_page(got)
+    assert "sid" not in got.set_cookies()
+    seen = await last(gate, "login-seen")
+    assert (seen["account"], seen["method"]) == (person.login, "HEAD")
+    await has_no_way_in(gate, browser)
 
 
 async def test_login_by_a_method_no_rule_names_is_refused(gate: Stand) -> None:
-    """F04"""
+    """F04: PUT, DELETE, another spelling of the path: an app that takes them is not asked."""
     person, browser = await someone(gate), gate.browser()
     await browser.get("/login")
     for method, target, body in (
@@ -273,7 +282,7 @@ async def test_login_by_a_method_no_rule_names_is_refused(gate: Stand) -> None:
 
 
 async def test_login_by_multipart_is_a_login(gate: Stand) -> None:
-    """F04"""
+    """F04: the same fields in the form that file uploads have."""
     person, browser = await someone(gate), gate.browser()
     await browser.get("/login")
     parts = "".join(
@@ -287,6 +296,9 @@ async def test_login_by_multipart_is_a_login(gate: Stand) -> None:
         headers={"Content-Type": "multipart/form-data; boundary=b"},
     )
     assert is_code_page(got)
+    assert "sid" not in got.set_cookies()
+    assert (await last(gate, "login-seen"))["account"] == person.login
+    await has_no_way_in(gate, browser)
 
 
 async def test_login_by_json_that_no_rule_reads_is_refused(gate: Stand) -> None:
@@ -454,6 +466,8 @@ async def test_a_locked_name_does_not_leave_the_other_session_open(gate: Stand) 
     await gate.services.accounts.lock(gate.ref(theirs.login).id, "vol")
     got = await browser.post("/login", typed(theirs))
     assert got.status == 403
+    refused = await last(gate, "refused")
+    assert (refused["reason"], refused["account"]) == ("account-locked", theirs.login)
     assert browser.cookies["sid"] == app_session(gate, theirs)
     await has_no_way_in(gate, browser)
 
@@ -586,7 +600,22 @@ async def test_a_logout_whose_answer_nobody_awaits(gate: Stand) -> None:
     await asyncio.sleep(0.1)
     held(gate).sessions[browser.cookies["sid"]] = person.login
     await has_no_way_in(gate, browser)
+    assert (await last(gate, "challenged"))["reason"] == "session-expired"
     go.set()
+
+
+async def test_a_session_that_the_app_ended_leads_to_its_login_and_to_the_code(gate: Stand) -> None:
+    """F08: the app forgot its session, ours lives: naively the person is let in again by the password alone."""
+    person = await someone(gate)
+    browser = await gate.log_in(person)
+    held(gate).sessions.pop(browser.cookies["sid"])
+    got = await browser.get("/dossiers/1001")
+    assert (got.status, got.header("location")) == (302, "/login")
+    assert b"Patient1001" not in got.raw
+    assert is_code_page(await browser.post("/login", typed(person)))
+    assert app_session(gate, person)
+    await has_no_way_in(gate, browser)
+    assert (await last(gate, "challenged"))["reason"] == "code-owed"
 
 
 # --- F11, F12: drift, and answers that are hard to read. ---
@@ -611,6 +640,7 @@ async def test_a_renamed_field_fails_closed(gate: Stand) -> None:
     assert "sid" not in got.set_cookies()
     refused = await last(gate, "refused")
     assert (refused["reason"], refused["route"]) == ("name-refused", "login")
+    await has_no_way_in(gate, browser)
 
 
 @pytest.mark.parametrize("path", ["/zipped", "/chunked", "/notmodified"])
@@ -692,6 +722,7 @@ async def test_the_ticket_of_one_browser_serves_no_other(gate: Stand) -> None:
     victim.cookies["sid"] = browser.cookies["sid"]
     await victim.get("/login")
     assert gate.app.seen[-1].header("cookie") is None
+    await has_no_way_in(gate, victim)
     victim.cookies = {"sid": "fixed", "__Host-ecluse-door": browser.cookies["__Host-ecluse-door"]}
     await victim.get("/login")
     assert gate.app.seen[-1].header("cookie") is None

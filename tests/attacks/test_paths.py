@@ -1,5 +1,6 @@
 """Ways around the door by spelling the same address otherwise: one path, one host, one reading, or none."""
 
+import base64
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -37,8 +38,15 @@ class LaxApp(MiniApp):
         if kept == ["fiche"]:
             sent = seen.query + "&" + seen.body.decode("utf-8", "replace")
             numbers = [value for name, value in parse_qsl(sent) if name.rstrip("[]") == "id"]
+            numbers += re.findall(r'name="id"\r\n\r\n([0-9]+)\r\n', sent)
             return self._record(numbers[-1]) if numbers else Said(404)
-        if kept == ["recherche"]:
+        if kept == ["entete"]:
+            return self._record(seen.header("x-patient") or "0")
+        if kept[:1] == ["codes"]:
+            return self._record(base64.urlsafe_b64decode(seen.path.rpartition("/")[2]).decode())
+        if kept[:1] == ["personnes"]:
+            return Said(body="<main>Patient1001</main>")
+        if kept in (["recherche"], ["graphql"]):
             numbers = re.findall(r"10[0-9]{2}", seen.body.decode())
             return self._record(numbers[-1])
         if len(kept) > 2:
@@ -78,6 +86,34 @@ def _config(config: dict[str, Any]) -> None:
             "path": "/recherche",
             "methods": ["POST"],
             "patients": {"request_json": "$.id", "normalise": steps, "system": "parcours"},
+        },
+        {
+            **shared,
+            "name": "graphql",
+            "path": "/graphql",
+            "methods": ["POST"],
+            "patients": {"request_json": "$.variables.id", "normalise": steps, "system": "parcours"},
+        },
+        # Where the request hides the id, the answer names it.
+        *(
+            {
+                **shared,
+                "name": name,
+                "path": path,
+                "patients": {
+                    "html": "main[data-id]",
+                    "attribute": "data-id",
+                    "normalise": steps,
+                    "system": "parcours",
+                },
+            }
+            for name, path in (("by-header", "/entete"), ("by-code", "/codes/{code}"))
+        ),
+        {
+            **shared,
+            "name": "person",
+            "path": "/personnes/{uuid}",
+            "patients": {"path": "uuid", "normalise": ["trim", "casefold", "squeeze"], "system": "identite"},
         },
     ]
     config["apps"]["annexe"] = {
@@ -345,6 +381,49 @@ SEVERAL = [
     ("POST", "/recherche", JSON, b'{"id": [1001, 1002]}'),
     ("POST", "/recherche", JSON, b'{"id": "1001"} {"id": 1002}'),
 ]  # fmt: skip
+
+
+WAYS = [
+    ("GET", "/fiche?id=1001", "", b""),
+    ("GET", "/fiche?id=0001001", "", b""),
+    ("POST", "/fiche", FORM, b"id=%31001"),
+    ("POST", "/fiche", MULTI, b'--x\r\nContent-Disposition: form-data; name="id"\r\n\r\n1001\r\n--x--\r\n'),
+    ("POST", "/recherche", JSON, b'{"id": 1001}'),
+    ("POST", "/recherche", JSON, b'{"id": "\\u0031001"}'),
+    ("POST", "/graphql", JSON, b'{"query": "query($id: ID) {p(id: $id) {nom}}", "variables": {"id": "1001"}}'),
+    ("GET", "/entete", "X-Patient: 1001", b""),
+    ("GET", "/codes/MTAwMQ==", "", b""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "target", "line", "body"), WAYS)
+async def test_a_patient_asked_for_otherwise_is_the_same_patient(
+    gate: Stand, cookies: dict[str, str], patient: str, method: str, target: str, line: str, body: bytes
+) -> None:
+    """D11: query, form, parts, JSON, variables of a query, a header, a code: one pseudonym, counted once."""
+    lines = (line,) if line else ()
+    stranger = await attempt(gate, raw(method, target, *lines, body=body))
+    assert (stranger.status, stranger.app_bytes, stranger.event["reason"]) == (401, b"", "no-session")
+    charged = f"ecluse:{{{gate.ref(DR_MARTIN.login).id}}}:opened"
+    before = await gate.services.store.execute("ZCARD", charged)
+    outcome = await attempt(gate, raw(method, target, *lines, cookies=cookies, body=body))
+    assert (outcome.status, b"Patient1001" in outcome.answer.raw) == (200, True), outcome.answer.raw[:300]
+    assert [event["patients"] for event in outcome.events if event["kind"] == "access"] == [[patient]]
+    assert await gate.services.store.execute("ZCARD", charged) == before
+
+
+async def test_an_identifier_in_any_case_is_one(gate: Stand, cookies: dict[str, str]) -> None:
+    """D11: a UUID in capitals, in small letters, with and without its hyphens."""
+    uuid = "0b1e4b7c-8f5d-4c6e-9a3b-2d1f0e9c8b7a"
+    charged = f"ecluse:{{{gate.ref(DR_MARTIN.login).id}}}:opened"
+    before = await gate.services.store.execute("ZCARD", charged)
+    named = set()
+    for spelt in (uuid, uuid.upper(), uuid.replace("-", ""), uuid.title()):
+        outcome = await attempt(gate, raw(target=f"/personnes/{spelt}", cookies=cookies))
+        assert outcome.status == 200, outcome.answer.raw[:300]
+        named |= set(outcome.event["patients"])
+    assert len(named) == 1
+    assert await gate.services.store.execute("ZCARD", charged) == before + 1
 
 
 @pytest.mark.parametrize(("method", "target", "kind", "body"), SEVERAL)

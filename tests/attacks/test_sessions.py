@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 import pytest_asyncio
 
+from gateway.clock import FixedClock
 from gateway.sessions import token
 from gateway.vocabulary.identity import SessionClaims
 from tests.people import Person
@@ -84,6 +85,11 @@ async def last(gate: Stand, kind: str) -> dict[str, Any]:
     return (await gate.events(kind))[-1]
 
 
+async def reasons(gate: Stand, kind: str, person: Person) -> list[str | None]:
+    """Return why each event of *kind* about *person* happened."""
+    return [each.get("reason") for each in await gate.events(kind) if each.get("account") == person.login]
+
+
 async def opens_nothing(gate: Stand, browser: Browser, cookies: dict[str, str] | None = None) -> None:
     before = len(gate.app.seen)
     for path in ("/dossiers/1001", "/", "/api/dossiers"):
@@ -122,7 +128,7 @@ async def age(gate: Stand, person: Person, browser: Browser, **by_ms: int) -> No
 
 
 async def test_every_step_up_has_a_new_id_and_the_old_one_is_dead(gate: Stand) -> None:
-    """J01: a session that was fixed before the code is not the one that opens."""
+    """J01 J09: a session that was fixed before the code is not the one that opens."""
     person = await someone(gate)
     browser = await gate.password_only(person)
     pending = dict(browser.cookies)
@@ -133,6 +139,8 @@ async def test_every_step_up_has_a_new_id_and_the_old_one_is_dead(gate: Stand) -
     assert _claims(pending[COOKIE])["sid"] != session_of(browser)
     await opens(browser)
     await opens_nothing(gate, browser, {**browser.cookies, COOKIE: pending[COOKIE]})
+    challenged = await last(gate, "challenged")
+    assert (challenged["reason"], challenged["client"]) == ("session-expired", "127.0.0.1")
     # The ids are 128 bits from the system's generator, and stand in no log.
     assert len(bytes.fromhex(session_of(browser))) == 16
     written = b"".join(path.read_bytes() for path in (gate.folder / "audit").rglob("*") if path.is_file())
@@ -213,6 +221,9 @@ async def test_cookies_that_are_not_ours_open_nothing(gate: Stand) -> None:
         assert got.status == 303, why
         assert got.header("location") == "/login?next=%2Fdossiers%2F1001", why
         assert len(gate.app.seen) == before, why
+        challenged = await last(gate, "challenged")
+        assert (challenged["route"], challenged["client"]) == ("record", "127.0.0.1"), why
+        assert challenged["reason"] == ("session-expired" if why == "no such session" else "no-session"), why
         own = await browser.request("GET", "/.ecluse/sessions", cookies={COOKIE: text})
         assert own.status == 303, why
     await opens(browser)
@@ -231,6 +242,8 @@ async def test_a_doubled_cookie_is_nobodys(gate: Stand) -> None:
     ):
         got = await browser.request("GET", "/dossiers/1001", cookies={}, headers={"Cookie": line})
         assert got.status == 303
+        challenged = await last(gate, "challenged")
+        assert (challenged["reason"], challenged["route"]) == ("no-session", "record")
     assert len(gate.app.seen) == before
     # Spelt otherwise it is not the gateway's, and does not reach the app either.
     line = f"{COOKIE.upper()}=x; {COOKIE}={good}; sid={sid}"
@@ -244,9 +257,12 @@ async def test_either_cookie_alone_opens_nothing(gate: Stand) -> None:
     mine, theirs = await someone(gate), await someone(gate)
     browser, other = await gate.log_in(mine), await gate.log_in(theirs)
     await opens_nothing(gate, browser, {COOKIE: browser.cookies[COOKIE]})
-    assert (await last(gate, "challenged"))["reason"] == "binding-broken"
+    broken = await last(gate, "challenged")
+    assert (broken["reason"], broken["account"]) == ("binding-broken", mine.login)
     await opens_nothing(gate, browser, {"sid": browser.cookies["sid"]})
+    assert (await last(gate, "challenged"))["reason"] == "no-session"
     await opens_nothing(gate, browser, {COOKIE: browser.cookies[COOKIE], "sid": other.cookies["sid"]})
+    assert (await last(gate, "challenged"))["reason"] == "binding-broken"
     await opens_nothing(gate, browser, {COOKIE: other.cookies[COOKIE], "sid": browser.cookies["sid"]})
     # The app's own way of spelling a cookie is part of what was given: another spelling is another cookie.
     await opens_nothing(gate, browser, {COOKIE: browser.cookies[COOKIE], "SID": browser.cookies["sid"]})
@@ -257,11 +273,13 @@ async def test_either_cookie_alone_opens_nothing(gate: Stand) -> None:
 
 
 async def test_one_apps_session_is_not_anothers(gate: Stand) -> None:
-    """K10, J02: same realm, same people, same upstream: each app has its own session, bound to its cookies."""
+    """J02: same realm, same people, same upstream: each app has its own session, bound to its cookies."""
     person = await someone(gate)
     browser = await gate.log_in(person)
     elsewhere = gate.browser(host=OTHER_HOST)
     await opens_nothing(gate, elsewhere, dict(browser.cookies))
+    challenged = await last(gate, "challenged")
+    assert (challenged["app"], challenged["reason"]) == ("suivi", "no-session")
     await again(gate, person, elsewhere)
     await opens(elsewhere)
     await opens(browser)
@@ -280,12 +298,13 @@ async def test_leaving_ends_the_session_for_every_copy_of_its_cookie(gate: Stand
     assert got.status == 303
     assert got.set_cookies()[COOKIE] == ""
     await opens_nothing(gate, browser, kept)
+    assert (await last(gate, "challenged"))["reason"] == "session-expired"
     assert (await last(gate, "logout"))["account"] == person.login
 
 
 @pytest.mark.parametrize("act", ["lock", "retire", "reset"])
 async def test_containment_acts_at_the_next_request(gate: Stand, act: str) -> None:
-    """J06, J07: within a second, and on an answer that was on its way."""
+    """J06, J07, P05: within a second, and on an answer that was on its way; the browser's store is emptied."""
     person, app = await someone(gate), app_of(gate)
     app.asked.clear()
     app.go.clear()
@@ -316,6 +335,9 @@ async def test_containment_acts_at_the_next_request(gate: Stand, act: str) -> No
     held = await on_its_way
     assert held.status in {401, 403}
     assert b"Patient1001" not in held.raw
+    withheld = await last(gate, "withheld")
+    assert (withheld["account"], withheld["route"]) == (person.login, "record")
+    assert withheld["reason"] == ("session-expired" if act == "reset" else "account-locked")
     if act != "reset":
         # A new password login is told apart from nobody's by the refusal only; the app's cookie stays here.
         stranger = gate.browser()
@@ -347,6 +369,23 @@ async def test_a_session_ends_however_busy_it_is(gate: Stand) -> None:
     await opens(browser)
     await age(gate, person, browser, created_ms=11_000)
     await opens_nothing(gate, browser)
+    assert (await last(gate, "challenged"))["reason"] == "session-expired"
+
+
+async def test_a_clock_that_goes_back_gives_no_time_back(gate: Stand) -> None:
+    """J08: an hour back on this node, and a day: idle time is counted by the store, for every node alike."""
+    person = await someone(gate)
+    browser = await gate.log_in(person)
+    await age(gate, person, browser, seen_ms=1_801_000)
+    right = gate.services.clock
+    try:
+        for back_ms in (3_600_000, 86_400_000):
+            gate.services.clock = FixedClock(right.now_ms() - back_ms)
+            await opens_nothing(gate, browser)
+    finally:
+        gate.services.clock = right
+    challenged = await last(gate, "challenged")
+    assert (challenged["reason"], challenged["account"]) == ("session-expired", person.login)
 
 
 async def test_the_code_is_owed_soon(gate: Stand) -> None:
@@ -355,10 +394,14 @@ async def test_the_code_is_owed_soon(gate: Stand) -> None:
     browser = await gate.password_only(person)
     page = await browser.get("/.ecluse/code")
     await age(gate, person, browser, created_ms=301_000)
+    before = len(gate.app.seen)
     got = await browser.post("/.ecluse/code", {"code": gate.code(person), "token": form_token(page)})
     assert got.status in {303, 401, 403}
     assert got.header("location") != "/"
+    assert len(gate.app.seen) == before
     await opens_nothing(gate, browser)
+    assert (await last(gate, "challenged"))["reason"] == "session-expired"
+    assert await reasons(gate, "code-accepted", person) == []
 
 
 async def test_two_sessions_at_most(gate: Stand) -> None:
@@ -426,6 +469,7 @@ async def test_nobody_is_sent_away(gate: Stand, wanted: str) -> None:
     """J10: what stands in ``next`` is a path of the same host, or the start page."""
     browser = gate.browser(host=SPA_HOST)
     person = await someone(gate)
+    before = len(gate.app.seen)
     page = await browser.get("/.ecluse/start?" + urlencode({"next": wanted}))
     assert "evil" not in page.text
     got = await browser.post(
@@ -433,6 +477,10 @@ async def test_nobody_is_sent_away(gate: Stand, wanted: str) -> None:
     )
     assert (got.status, got.header("location")) == (303, "/")
     assert b"evil" not in got.raw
+    assert len(gate.app.seen) == before
+    accepted = await last(gate, "code-accepted")
+    assert accepted["account"] == person.login
+    assert "evil" not in json.dumps(accepted)
 
 
 async def test_people_come_back_to_where_they_wanted_to_go(gate: Stand) -> None:
@@ -481,6 +529,8 @@ async def test_forwarding_headers_move_nobody(gate: Stand, header: str) -> None:
     got = await browser.request("GET", "/dossiers/1001", headers={header: value})
     assert got.header("location") == "/login?next=%2Fdossiers%2F1001"
     assert b"evil" not in got.raw
+    challenged = await last(gate, "challenged")
+    assert (challenged["reason"], challenged["client"]) == ("no-session", "127.0.0.1")
     await browser.request("GET", "/login", headers={header: value})
     assert b"evil" not in bytes(gate.app.bytes)
     assert gate.app.seen[-1].header("x-forwarded-host") == HOST
@@ -505,6 +555,12 @@ async def test_what_was_typed_is_not_sent_for_the_person(gate: Stand) -> None:
     assert got.status == 401
     assert "text/html" in (got.header("content-type") or "")
     assert len(gate.app.seen) == before
+    challenged = await last(gate, "challenged")
+    assert (challenged["method"], challenged["reason"], challenged["route"]) == (
+        "POST",
+        "no-session",
+        "record",
+    )
     await gate.log_in(person, browser)
     assert all(b"urgent" not in seen.body for seen in gate.app.seen)
 
@@ -534,21 +590,32 @@ async def test_our_forms_are_ours(gate: Stand, name: str) -> None:
     ]
     if name not in {"code", "sessions"}:
         tries.append(({**fields, "token": good}, {}))
+    before = len(gate.app.bytes)
     for form, headers in tries:
         got = await browser.post(f"/.ecluse/{name}", form, **headers)
         assert got.status == 403, (form, headers)
         refused = await last(gate, "refused")
-        assert refused["reason"] == "form-refused"
+        assert (refused["reason"], refused["rule"], refused["account"]) == (
+            "form-refused",
+            name,
+            person.login,
+        )
+    assert len(gate.app.bytes) == before
     if full:
         await opens(browser)
 
 
 async def test_a_get_changes_nothing(gate: Stand) -> None:
     """J13: an image on another site logs nobody out and closes nothing."""
-    browser = await gate.log_in(await someone(gate))
+    person = await someone(gate)
+    browser = await gate.log_in(person)
+    before = len(gate.app.bytes)
     for path in ("/.ecluse/logout", "/.ecluse/sessions?session=all", "/.ecluse/continue"):
         await browser.get(path)
+    assert len(gate.app.bytes) == before
     await opens(browser)
+    assert await reasons(gate, "logout", person) == []
+    assert await reasons(gate, "session-closed", person) == []
 
 
 @pytest.mark.parametrize(
@@ -568,6 +635,9 @@ async def test_programs_get_a_problem_and_no_page(gate: Stand, headers: dict[str
         assert got.header("www-authenticate") == "Ecluse"
         assert got.header("location") is None
         assert len(gate.app.seen) == before
+        challenged = await last(gate, "challenged")
+        owed = "no-session" if COOKIE not in browser.cookies else "code-owed"
+        assert (challenged["reason"], challenged["route"]) == (owed, "api")
         # A preflight carries no cookies; it learns nothing and reaches nobody.
         preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
         got = await browser.request("OPTIONS", "/api/dossiers", headers=preflight, cookies={})
@@ -593,7 +663,10 @@ async def test_a_parked_answer_of_another_session_is_not_handed_over(gate: Stand
     got = await browser.post("/.ecluse/code", {"code": gate.code(mine), "token": form_token(page)})
     assert got.status == 503
     assert "sid" not in got.set_cookies()
+    fault = await last(gate, "fail-closed")
+    assert (fault["account"], fault["reason"], fault["client"]) == (mine.login, "fault", "127.0.0.1")
     await opens_nothing(gate, browser)
+    assert await reasons(gate, "session-opened", mine) == []
 
 
 async def test_a_session_moved_to_another_account_is_nobodys(gate: Stand) -> None:
@@ -605,6 +678,8 @@ async def test_a_session_moved_to_another_account_is_nobodys(gate: Stand) -> Non
         "COPY", full, full.replace(gate.ref(theirs.login).id, gate.ref(mine.login).id)
     )
     await opens_nothing(gate, browser, {COOKIE: browser.cookies[COOKIE], "sid": other.cookies["sid"]})
+    challenged = await last(gate, "challenged")
+    assert (challenged["account"], challenged["reason"]) == (mine.login, "code-owed")
 
 
 async def test_our_cookie_alone_lists_and_closes_no_session(gate: Stand) -> None:
@@ -618,6 +693,8 @@ async def test_our_cookie_alone_lists_and_closes_no_session(gate: Stand) -> None
         assert got.status == 303, path
         assert (got.header("location") or "").startswith("/login"), path
     body = urlencode({"token": form_token(page), "session": "all"}).encode()
+    before = len(gate.app.bytes)
     closed = await browser.request("POST", "/.ecluse/sessions", body=body, headers=FORM, cookies=half)
     assert closed.status == 303
+    assert len(gate.app.bytes) == before
     await opens(browser)

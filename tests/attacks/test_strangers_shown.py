@@ -42,7 +42,7 @@ def shown(config: dict[str, Any]) -> None:
 
 
 async def test_a_link_that_logs_in_opens_no_record(tmp_path: Path) -> None:
-    """F12 A GET that logs in (reset link, magic link, confirmed registration) gives a stranger a live app cookie.
+    """F04 A GET that logs in (reset link, magic link, confirmed registration) gives a stranger a live app cookie.
 
     Naive: the cookie was set through the gateway, so it is the stranger's, so it is sent on; and the record's id
     stands in the path, so that the answer is not seen to name anybody.
@@ -68,7 +68,7 @@ class Heedless(InPlace):
 
 
 async def test_a_pointless_login_does_not_show_the_record(tmp_path: Path) -> None:
-    """F12 The same cookie, which a login attempt at the record's own address carries along."""
+    """F04 The same cookie, which a login attempt at the record's own address carries along."""
     async with stand(tmp_path, Heedless(), shown) as gate:
         await gate.enrol(DR_MARTIN)
         thief = gate.browser()

@@ -342,7 +342,7 @@ async def test_patients_in_a_socket(gate: Stand) -> None:
 
 async def test_a_message_too_large_to_read(gate: Stand) -> None:
     """E04: what cannot be inspected does not pass, in either direction."""
-    _, jar = await somebody(gate)
+    person, jar = await somebody(gate)
     for from_app in (True, False):
         client, line, _ = await connect(gate, jar)
         if from_app:
@@ -355,6 +355,8 @@ async def test_a_message_too_large_to_read(gate: Stand) -> None:
         async with asyncio.timeout(2):
             await line.closed.wait()
         assert line.received == []
+    cut = [event for event in await gate.events("stream-cut") if event["account"] == person.login]
+    assert [event["route"] for event in cut] == ["socket", "socket"]
 
 
 async def _ends(client: RawClient, line: Line) -> float:
@@ -391,6 +393,8 @@ async def test_a_logout_cuts_the_socket_of_its_session(gate: Stand) -> None:
     client, line, _ = await connect(gate, jar)
     await gate.services.sessions.close_all(gate.ref(person.login).id)
     assert await _ends(client, line) < CUT_WITHIN_S
+    cut = [event for event in await gate.events("stream-cut") if event["account"] == person.login]
+    assert [event["route"] for event in cut] == ["socket"]
 
 
 async def test_a_lock_cuts_a_silent_stream(gate: Stand) -> None:
@@ -410,7 +414,7 @@ async def test_a_lock_cuts_a_silent_stream(gate: Stand) -> None:
 
 
 async def test_patients_in_a_stream(gate: Stand) -> None:
-    """E05: what a stream of events shows is counted too; a burst over the cap does not leave, and the stream is cut."""
+    """A06 E05: what a stream of events shows is counted too; a burst over the cap does not leave, and it is cut."""
     person, jar = await somebody(gate)
     APP["app"].opened.clear()
     client = await RawClient.open(gate.port)
@@ -424,6 +428,8 @@ async def test_patients_in_a_stream(gate: Stand) -> None:
     answered = await client.rest(5)
     assert answered.closed
     assert b"NIR" not in answered.raw
+    # Naive: a chunk dropped as b"" ends the message, and what was cut looks whole.
+    assert not answered.raw.endswith(b"0\r\n\r\n")
     sighted = [event for event in await gate.events("sighted") if event["account"] == person.login]
     assert sum(int(detail(event, "pieces") or 0) for event in sighted) >= 3
     cut = [event for event in await gate.events("stream-cut") if event["account"] == person.login]
@@ -460,10 +466,13 @@ async def test_an_upgrade_echoed_in_an_ordinary_answer(gate: Stand, cookies: dic
     first = await client.answer()
     assert first.status == 200
     before = len(gate.app.seen)
+    told_before = len(await told(gate))
     await client.send(raw("GET", "/dossiers/1001"))
     second = await client.answer()
     assert second.status == 401
     assert len(gate.app.seen) == before
+    (event,) = (await told(gate))[told_before:]
+    assert (event["kind"], event["reason"], event["client"]) == ("challenged", "no-session", "127.0.0.1")
 
 
 @pytest.mark.parametrize("target", ["/alt", "/static/alt.css"])
@@ -530,13 +539,20 @@ async def test_probing_by_heads(gate: Stand, cookies: dict[str, str]) -> None:
 )
 async def test_bytes_that_are_not_http(gate: Stand, first: bytes) -> None:
     """E11: closed, and no byte goes to the app."""
-    before = len(gate.app.bytes)
+    before, told_before = len(gate.app.bytes), len(await told(gate))
     client = await RawClient.open(gate.port)
     await client.send(first)
     answered = await client.rest(2)
     assert answered.closed
     assert answered.status in {0, 400}
     assert len(gate.app.bytes) == before
+    (event,) = (await told(gate))[told_before:]
+    assert (event["kind"], event["reason"], detail(event, "fault")) == (
+        "refused",
+        "malformed-request",
+        "wire",
+    )
+    assert (event["status"], event["client"]) == (400, "127.0.0.1")
 
 
 async def test_nothing_is_watched_any_more(gate: Stand) -> None:

@@ -80,6 +80,7 @@ async def refused_by_tls(upstream: Upstream, app: RecordingUpstream) -> None:
 
 
 async def test_another_authority_is_not_believed(secure_app: RecordingUpstream, tmp_path: Path) -> None:
+    """N05: a certificate of somebody else's."""
     stranger = Authority(tmp_path, "stranger")
     await refused_by_tls(Upstream("https", "localhost", secure_app.port, str(stranger.ca_file)), secure_app)
 
@@ -183,6 +184,7 @@ async def test_naive_makes_certificates_up(app: RecordingUpstream, tmp_path: Pat
 
 
 async def test_only_http_1_is_offered(tls_door: Door, authority: Authority) -> None:
+    """B17 B18: HTTP/2 is never agreed upon, so none of its floods exists."""
     context = authority.client()
     context.set_alpn_protocols(["h2", "http/1.1"])
     client = await RawClient.open(tls_door.port, context, "app.example")
@@ -193,6 +195,7 @@ async def test_only_http_1_is_offered(tls_door: Door, authority: Authority) -> N
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 async def test_old_tls_is_refused(tls_door: Door, authority: Authority) -> None:
+    """N05: TLS 1.2 at least."""
     context = authority.client()
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -201,6 +204,7 @@ async def test_old_tls_is_refused(tls_door: Door, authority: Authority) -> None:
 
 
 async def test_plain_http_on_the_tls_port_is_closed(tls_door: Door, app: RecordingUpstream) -> None:
+    """E11: no guess, no byte to the app."""
     client = await RawClient.open(tls_door.port)
     await client.send(get())
     answered = await client.rest()

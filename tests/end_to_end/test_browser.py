@@ -237,7 +237,7 @@ async def test_a_wrong_code_then_the_right_one(ward: Ward, clerk: Person, locale
 
 
 async def test_the_back_button_shows_no_record_after_logout(ward: Ward, clerk: Person) -> None:
-    """L09: what a colleague finds on a shared ward PC."""
+    """What a colleague finds on a shared ward PC."""
     await ward.site.gate.enrol(clerk)
     async with ward.desk("fr-FR") as desk:
         await desk.password(clerk, f"{LIST}11/change/")

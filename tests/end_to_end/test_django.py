@@ -74,7 +74,7 @@ def shows_somebody(got: Got) -> bool:
 
 
 async def test_the_password_alone_opens_nothing(site: Bench, clerk: Person) -> None:
-    """F01: the right password in Django's own form, and then every door without the code."""
+    """F01 H13: the right password in Django's own form, and then every door without the code."""
     await site.gate.enrol(clerk)
     hand = await password(site, clerk, LIST)
     assert hand.at == "/.ecluse/code"
@@ -137,7 +137,7 @@ async def test_a_wrong_password_is_djangos_to_tell(site: Bench, clerk: Person) -
 async def test_one_person_is_one_account_however_django_reads_the_name(
     site: Bench, clerk: Person, spell: Callable[[str], str]
 ) -> None:
-    """I02: Django strips blanks and folds full-width letters, so all of these are the same user."""
+    """F05: Django strips blanks and folds full-width letters, so all of these are the same user."""
     await site.gate.enrol(clerk)
     hand = await password(site, Person(spell(clerk.login), PASSWORD))
     assert hand.at == "/.ecluse/code"
@@ -147,7 +147,7 @@ async def test_one_person_is_one_account_however_django_reads_the_name(
 
 
 async def test_a_next_that_leads_away_is_not_followed(site: Bench, clerk: Person) -> None:
-    """L05: Django keeps ``next`` to its own host, and so it stays through the code."""
+    """J10: Django keeps ``next`` to its own host, and so it stays through the code."""
     await site.gate.enrol(clerk)
     hand = site.hand()
     form = await hand.open("/admin/login/?next=https://pirate.example/")
@@ -158,7 +158,7 @@ async def test_a_next_that_leads_away_is_not_followed(site: Bench, clerk: Person
 
 
 async def test_a_form_sent_too_late_says_so_and_leads_back(site: Bench, clerk: Person) -> None:
-    """O03: the session ended while somebody typed; nothing is saved, the page tells, its link leads home."""
+    """J12: the session ended while somebody typed; nothing is saved, the page tells, its link leads home."""
     hand, _ = await inside(site, clerk)
     page = await hand.open(LIST + "55/change/")
     hand.browser.cookies.pop("__Host-ecluse")
@@ -177,7 +177,7 @@ async def test_a_form_sent_too_late_says_so_and_leads_back(site: Bench, clerk: P
 
 
 async def test_an_app_session_got_elsewhere_opens_nothing(site: Bench, clerk: Person) -> None:
-    """G04: a session cookie that the thief got from Django itself, behind the gateway's back."""
+    """F02: a session cookie that the thief got from Django itself, behind the gateway's back."""
     direct = Hand(Browser(site.tap.app_port, "127.0.0.1"))
     form = await direct.open("/admin/")
     await direct.send(form, "#login-form", username=clerk.login, password=PASSWORD)
@@ -211,7 +211,7 @@ async def test_an_app_session_got_elsewhere_opens_nothing(site: Bench, clerk: Pe
 
 
 async def test_either_cookie_alone_opens_nothing(site: Bench, clerk: Person) -> None:
-    """G01 G02: the gateway's cookie without Django's, and the other way round."""
+    """J04: the gateway's cookie without Django's, and the other way round."""
     hand, page = await inside(site, clerk)
     assert page.status == 200
     mark = len(site.tap.sent)
@@ -225,7 +225,7 @@ async def test_either_cookie_alone_opens_nothing(site: Bench, clerk: Person) -> 
 
 
 async def test_basic_credentials_are_refused(site: Bench, clerk: Person) -> None:
-    """H01: Django ignores them; an app server with REMOTE_USER would not."""
+    """F04: Django ignores them; an app server with REMOTE_USER would not."""
     hand, _ = await inside(site, clerk)
     mark = len(site.tap.sent)
     got = await hand.browser.get(LIST, Authorization="Basic YWdlbnQwMTpHbHljaW5l")
@@ -262,7 +262,7 @@ async def test_a_hundred_rows_are_recorded_one_by_one(site: Bench, clerk: Person
 
 
 async def test_a_row_without_a_box_counts_too(site: Bench) -> None:
-    """J05: who may only read has no boxes in the list; a profile that reads boxes would see nobody."""
+    """K03: who may only read has no boxes in the list; a profile that reads boxes would see nobody."""
     _, page = await inside(site, Person(READER, PASSWORD), LIST)
     assert "_selected_action" not in page.text
     assert len(rows(page)) == 100
@@ -298,7 +298,7 @@ async def test_record_pages_by_id(site: Bench, clerk: Person) -> None:
     ],
 )  # fmt: skip
 async def test_another_spelling_of_an_id_is_no_way_around(site: Bench, reader_in: Hand, path: str) -> None:
-    """D01-D07: none of these reaches Django."""
+    """D03 D11: none of these reaches Django."""
     mark = len(site.tap.sent)
     got = await reader_in.browser.get(LIST + path)
     assert got.status in {400, 403}
@@ -322,7 +322,7 @@ async def test_doors_that_are_not_mapped_are_closed(site: Bench, reader_in: Hand
 
 
 async def test_the_home_page_names_whom_one_changed_last(site: Bench, clerk: Person) -> None:
-    """J09: recent actions show names to whoever holds the account, days later."""
+    """K03: recent actions show names to whoever holds the account, days later."""
     hand, _ = await inside(site, clerk)
     page = await hand.open(LIST + "33/change/")
     await hand.send(page, "#patient_form", telephone="01 99 00 77 77", _save="1")
@@ -479,6 +479,7 @@ async def test_changing_the_password_keeps_the_session(site: Bench, clerk: Perso
 
 
 async def test_logging_out_closes_both_sides(site: Bench, clerk: Person) -> None:
+    """F08 J05: Django's own logout, then the cookies of before."""
     hand, home = await inside(site, clerk)
     kept = dict(hand.browser.cookies)
     bye = await hand.send(home, "#logout-form")
@@ -492,14 +493,14 @@ async def test_logging_out_closes_both_sides(site: Bench, clerk: Person) -> None
 
 
 async def test_a_link_does_not_log_out(site: Bench, clerk: Person) -> None:
-    """Django logs out by POST only, and so does the gateway: an image on another site closes nobody's session."""
+    """J13: Django logs out by POST only, and so does the gateway: an image on another site closes nobody's session."""
     hand, _ = await inside(site, clerk)
     assert (await hand.browser.get("/admin/logout/")).status == 405
     assert rows(await hand.open(LIST))
 
 
 async def test_another_account_in_the_same_browser_owes_its_own_code(site: Bench, clerk: Person) -> None:
-    """G09: logging in over a full session closes it, and nothing of the first one is left."""
+    """F07: logging in over a full session closes it, and nothing of the first one is left."""
     hand, _ = await inside(site, clerk)
     second = Person(CLERKS[next(_next_clerk)], PASSWORD)
     await site.gate.enrol(second)
@@ -517,6 +518,7 @@ async def test_another_account_in_the_same_browser_owes_its_own_code(site: Bench
 
 
 async def test_a_lock_reaches_an_open_administration(site: Bench, clerk: Person) -> None:
+    """J06 J07 P05: the next request is refused and empties the browser; the password, still right, opens nothing."""
     hand, _ = await inside(site, clerk)
     await site.gate.services.accounts.lock(site.gate.ref(clerk.login).id, "vol de mot de passe")
     mark = len(site.tap.sent)

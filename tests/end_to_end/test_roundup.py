@@ -86,7 +86,7 @@ def shows_somebody(got: Got) -> bool:
 
 @pytest.mark.parametrize("wanted", ["/", "/issue3", "/issue?@columns=title", "/msg1"])
 async def test_a_stranger_gets_the_form_in_place_and_nothing_else(site: Bench, wanted: str) -> None:
-    """F07: pages answer 200 to strangers, with a login form where the record would stand."""
+    """Pages answer 200 to strangers, with a login form where the record would stand."""
     got = await site.hand().open(wanted)
     assert (got.status, "__login_name" in got.text) == (200, True)
     assert not shows_somebody(got)
@@ -94,7 +94,7 @@ async def test_a_stranger_gets_the_form_in_place_and_nothing_else(site: Bench, w
 
 @pytest.mark.parametrize("wanted", ["/", "/issue5", f"/issue?{COLUMNS}&@sort=-activity"])
 async def test_the_password_alone_opens_nothing_wherever_it_is_typed(site: Bench, wanted: str) -> None:
-    """F01 F06: login by ``@action`` on any address, a record's too."""
+    """F01 F04: login by ``@action`` on any address, a record's too."""
     person = somebody()
     await site.gate.enrol(person)
     hand = await password(site, person, wanted)
@@ -126,7 +126,7 @@ async def test_the_password_alone_opens_nothing_wherever_it_is_typed(site: Bench
 async def test_a_login_in_any_spelling_shows_nothing(
     site: Bench, path: str, sends: dict[str, str], seen: int
 ) -> None:
-    """F05 F08: without ``__came_from`` Roundup answers a login with the record itself, status 200."""
+    """F04: without ``__came_from`` Roundup answers a login with the record itself, status 200."""
     person = somebody()
     await site.gate.enrol(person)
     hand = site.hand()
@@ -143,7 +143,7 @@ async def test_a_login_in_any_spelling_shows_nothing(
 
 @pytest.mark.parametrize("spelt", [":action", "@action"])
 async def test_the_colon_spelling_of_an_action_is_closed(site: Bench, thief: Hand, spelt: str) -> None:
-    """J11: ``:action`` beats ``@action``; a logout that is none would open a record under a page's rule."""
+    """D12 F06: ``:action`` beats ``@action``; a logout that is none would open a record under a page's rule."""
     mark = len(site.tap.sent)
     got = await thief.browser.get("/issue5?:action=show&@action=logout")
     assert got.status == 403
@@ -157,7 +157,7 @@ async def test_the_colon_spelling_of_an_action_is_closed(site: Bench, thief: Han
 
 
 async def test_basic_on_every_page_is_refused(site: Bench, agent: Person, thief: Hand) -> None:
-    """H01-H03: Basic wins over the cookie in Roundup, for strangers and under somebody else's session."""
+    """F04: Basic wins over the cookie in Roundup, for strangers and under somebody else's session."""
     word = base64.b64encode(f"{agent.login}:{PASSWORD}".encode()).decode()
     direct = Browser(site.tap.app_port, "127.0.0.1")
     direct.host = HOST
@@ -186,7 +186,7 @@ async def test_a_wrong_password_is_roundups_to_tell(site: Bench, agent: Person) 
 
 
 async def test_a_session_got_elsewhere_opens_nothing(site: Bench, agent: Person, thief: Hand) -> None:
-    """G04: a cookie from Roundup itself, behind the gateway's back; with ``remember`` it lives for a year."""
+    """F02 F04: a cookie from Roundup itself, behind the gateway's back; with ``remember`` it lives for a year."""
     direct = Hand(Browser(site.tap.app_port, HOST))
     form = await direct.open("/")
     await direct.send(form, LOGIN, __login_name=agent.login, __login_password=PASSWORD, remember="on")
@@ -202,7 +202,7 @@ async def test_a_session_got_elsewhere_opens_nothing(site: Bench, agent: Person,
 
 
 async def test_the_same_cookie_for_another_account_owes_the_code_again(site: Bench, agent: Person) -> None:
-    """G08: Roundup keeps its session id when somebody else logs in over it, and sets no cookie at all."""
+    """F07: Roundup keeps its session id when somebody else logs in over it, and sets no cookie at all."""
     hand, page = await inside(site, agent)
     second = somebody()
     await site.gate.enrol(second)
@@ -245,7 +245,7 @@ async def test_lists_and_records_are_counted_by_issue(site: Bench, agent: Person
 
 
 async def test_a_page_size_of_everybody_is_withheld(site: Bench, agent: Person) -> None:
-    """K02: ``@pagesize`` has no bound in Roundup; 150 listed patients weigh 30, and 100 opened ones 100."""
+    """K04: ``@pagesize`` has no bound in Roundup; 150 listed patients weigh 30, and 100 opened ones 100."""
     hand, _ = await inside(site, agent, "/issue?@pagesize=1")
     got = await hand.open(f"/issue?{COLUMNS}&@pagesize=1000&@sort=id&@filter=")
     assert len(issues(got)) == 150
@@ -281,7 +281,7 @@ async def test_a_page_size_of_everybody_is_withheld(site: Bench, agent: Person) 
     ],
 )  # fmt: skip
 async def test_a_list_that_cannot_be_counted_is_closed(site: Bench, thief: Hand, path: str) -> None:
-    """J02 J06 J12: nothing of these reaches Roundup."""
+    """K04: nothing of these reaches Roundup."""
     mark = len(site.tap.sent)
     got = await thief.browser.get(path)
     assert got.status in {400, 403}
@@ -308,7 +308,7 @@ async def test_what_roundup_itself_would_have_shown(site: Bench, agent: Person) 
     ],
 )  # fmt: skip
 async def test_a_post_does_not_choose_what_is_shown(site: Bench, thief: Hand, extra: dict[str, str]) -> None:
-    """J03: query and form are one to Roundup, so a failing "new" could bring back a list of names."""
+    """D12 K04: query and form are one to Roundup, so a failing "new" could bring back a list of names."""
     mark = len(site.tap.sent)
     got = await thief.browser.post("/issue", {"@action": "new", **extra})
     assert got.status == 403
@@ -317,7 +317,7 @@ async def test_a_post_does_not_choose_what_is_shown(site: Bench, thief: Hand, ex
 
 
 async def test_the_export_is_counted_line_by_line(site: Bench, agent: Person) -> None:
-    """J08: the export ignores the page size."""
+    """K04: the export ignores the page size."""
     hand, page = await inside(site, agent, f"/issue?{COLUMNS}&@pagesize=3&@filter=priority&priority=1")
     link = re.search(r'href="([^"]*export_csv[^"]*)"', page.text)
     assert link is not None

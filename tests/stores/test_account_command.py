@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import errno
 import io
 import json
 from pathlib import Path
@@ -9,8 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.audit import files
+from gateway.audit.checkpoint import LOG_NAME
+from gateway.audit.operator import operator_log
+from gateway.audit.segments import Journal
 from gateway.cli.account import account
-from gateway.configuration import init_keys
+from gateway.configuration import init_keys, load_keys
 from tests.stores.conftest import emptied
 
 CONFIG = """\
@@ -141,6 +146,65 @@ def test_importing_a_list(desk: Desk) -> None:
     rows_, code = desk.reads("lock", "--from", str(people), "--reason", "September")
     assert isinstance(rows_, list)
     assert (code, [row["standing"] for row in rows_]) == (0, ["locked", "locked"])
+
+
+def _no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("act", ["write_all", "open_file"], ids=["no-entry", "no-log"])
+def test_containment_does_not_wait_for_the_log(desk: Desk, monkeypatch: pytest.MonkeyPatch, act: str) -> None:
+    assert desk.reads("invite", "dr.martin")[1] == 0
+    assert desk.reads("invite", "ben")[1] == 0
+    before = desk.events()
+    with monkeypatch.context() as full:
+        full.setattr(files, act, _no_space)
+        done = desk.types("lock", "dr.martin", "ben", "--reason", "stolen", "--json")
+        assert code_of(done) == 2
+        assert [row["outcome"] for row in json.loads(done.stdout)] == ["done-unrecorded"] * 2
+        assert [row["standing"] for row in json.loads(done.stdout)] == ["locked"] * 2
+        for login in ("dr.martin", "ben"):
+            assert f"{login}: lock WAS DONE BUT IS NOT RECORDED" in done.stderr
+        assert "No space left" in done.stderr
+        # To look needs no log; to let in again does, and nothing of that is done without it.
+        assert desk.reads("list", "--standing", "locked")[1] == 0
+        assert code_of(desk.types("unlock", "dr.martin", "--reason", "sorted out")) == 2
+        told, _ = desk.reads("show", "dr.martin")
+        assert isinstance(told, dict)
+        assert told["standing"] == "locked"
+    assert [event for event in desk.events() if event["kind"] != "gap"] == before
+    # The same command again records what stands.
+    assert desk.reads("lock", "dr.martin", "ben", "--reason", "stolen")[1] == 0
+    told_of = [event["account"] for event in desk.events() if event["kind"] == "account-locked"]
+    assert told_of == ["dr.martin", "ben"]
+
+
+def test_a_log_held_by_another_command_holds_no_lock_back(desk: Desk) -> None:
+    assert desk.reads("invite", "dr.martin")[1] == 0
+    keys = load_keys(desk.directory / "keys")
+    with operator_log(desk.directory / "audit", LOG_NAME, keys.checkpoint):
+        done = desk.types("lock", "dr.martin", "--reason", "stolen", "--json")
+        assert code_of(done) == 2
+        assert json.loads(done.stdout)[0]["outcome"] == "done-unrecorded"
+        assert "another command is still running" in done.stderr
+    told, _ = desk.reads("show", "dr.martin")
+    assert isinstance(told, dict)
+    assert told["standing"] == "locked"
+
+
+def test_what_was_recorded_and_could_not_be_signed_is_answered_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.reads("invite", "dr.martin")[1] == 0
+    with monkeypatch.context() as full:
+        full.setattr(Journal, "close", _no_space)
+        done = desk.types("lock", "dr.martin", "--reason", "stolen", "--json")
+    assert (code_of(done), json.loads(done.stdout)[0]["outcome"]) == (0, "done")
+    assert "not yet signed" in done.stderr
+    assert desk.reads("unlock", "dr.martin", "--reason", "sorted out")[1] == 0
+    assert [event["kind"] for event in desk.events()] == [
+        "invited", "account-locked", "gap", "account-unlocked",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

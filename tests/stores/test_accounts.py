@@ -184,7 +184,7 @@ async def test_locking_an_unknown_id_without_a_name_is_refused(accounts: Account
     assert await accounts.get(MARTIN.id) is None
 
 
-# Peers G: enrolment.
+# Enrolment (G in docs/attack-cases.md).
 
 
 async def test_g01_no_secret_is_shown_without_a_proven_invitation(accounts: AccountStore) -> None:
@@ -327,7 +327,7 @@ async def test_g10_of_two_enrolments_at_once_exactly_one_wins(accounts: AccountS
         await accounts.reset(MARTIN.id)
 
 
-# Peers H: verification.
+# Verification (H in docs/attack-cases.md).
 
 
 async def test_h01_a_code_works_once(accounts: AccountStore) -> None:
@@ -505,7 +505,7 @@ async def test_nobody_is_asked_who_has_no_factor(
     assert await verify_code(accounts, SEALING, MARTIN.id, "123456", BUDGET, NOW_MS) == Refused(why)
 
 
-# Recovery codes (peers I01).
+# Recovery codes (I01 in docs/attack-cases.md).
 
 
 async def test_a_recovery_code_works_once_and_shares_the_budget(accounts: AccountStore) -> None:

@@ -25,7 +25,7 @@ RING = KeyRing("names", "n1", {"n1": b"N" * 32})
 @pytest.mark.parametrize(
     ("typed", "name"),
     [
-        # Case, blanks, and what Unicode folds (peers F05).
+        # Case, blanks, and what Unicode folds (F05).
         ("dr.martin", "dr.martin"),
         ("DR.Martin", "dr.martin"),
         ("  dr.martin ", "dr.martin"),

@@ -34,7 +34,7 @@ def test_two_seals_of_one_secret_differ() -> None:
 @pytest.mark.parametrize(
     ("ring", "purpose", "account_id"),
     [
-        # Peers H17: the value of one account put under another one; another use; another key; a key not held.
+        # H17: the value of one account put under another one; another use; another key; a key not held.
         (OLD, "totp", BEN),
         (OLD, "recovery", MARTIN),
         (KeyRing("sealing", "s1", {"s1": b"9" * 32}), "totp", MARTIN),

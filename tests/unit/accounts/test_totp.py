@@ -83,7 +83,7 @@ def test_blanks_that_people_type_do_not_matter(typed: str) -> None:
 @pytest.mark.parametrize(
     "typed",
     [
-        # Peers H02 and H14: other digits, signs, other blanks, wrong lengths, nothing, far too much.
+        # H02 and H14: other digits, signs, other blanks, wrong lengths, nothing, far too much.
         "".join(chr(0xFF10 + int(digit)) for digit in CODE),
         "".join(chr(0x0660 + int(digit)) for digit in CODE),
         "".join(chr(0x00B9) for _ in CODE),
@@ -110,7 +110,7 @@ def test_whatever_else_is_malformed(typed: str) -> None:
 @pytest.mark.parametrize(
     ("offset", "last_step", "outcome"),
     [
-        # Peers H01, H04: the step that was accepted, and any older one, is over.
+        # H01, H04: the step that was accepted, and any older one, is over.
         (0, STEP, CodeRefused(CodeFault.REPLAYED)),
         (-1, STEP, CodeRefused(CodeFault.REPLAYED)),
         (-1, STEP - 1, CodeRefused(CodeFault.REPLAYED)),
@@ -154,7 +154,7 @@ def test_new_secrets_are_160_bits() -> None:
     ("login", "issuer", "shown_login", "shown_issuer"),
     [
         ("dr.martin", "Écluse", "dr.martin", "Écluse"),
-        # Peers G14.
+        # G14.
         ("a&secret=AAAA", "x:y", "a&secret=AAAA", "x y"),
         ("a\r\nSet-Cookie: x", "<script>", "a Set-Cookie x", "<script>"),
         ("a/../b?c#d%41", "R\u00e9gion & Co", "a/../b?c#d%41", "R\u00e9gion & Co"),

@@ -86,6 +86,9 @@ BUSTED = [
     ("service_from_anywhere", 17, "apps.demo.services[0].networks[0]", "0.0.0.0/0 is everybody", "name the networks t"),
     ("service_without_networks", 17, "apps.demo.services[0].networks", "this is empty", "write at least 1"),
     ("services_but_basic_refused", 16, "apps.demo.services", "services are refused by this app", "write 'basic: servi"),
+    ("store_authorities_missing", 5, "store.ca_file", "nowhere.pem cannot be read: No suc", "check its name, it"),
+    ("store_authorities_without_tls", 5, "store.ca_file", "only a rediss:// store has a cert", "take it out"),
+    ("store_option_in_address", 5, "store.url", "password, ssl_cert_reqs in the addr", "leave it out: auth"),
     ("store_password_file_missing", 5, "store.password_file", "nowhere cannot be read: No suc", "check its name, it"),
     ("store_password_in_address", 5, "store.url", "a password stands in the address", "put it alone in a file"),
     ("store_scheme", 5, "store.url", "this is no store's address", "write embedded, or red"),
@@ -237,9 +240,10 @@ def test_hostile_file_is_a_fault(tmp_path: Path, name: str, content: str | None,
     assert any(what in fault.what for fault in caught.value.faults), str(caught.value)
 
 
-def test_values_that_may_be_secret_are_never_repeated() -> None:
+@pytest.mark.parametrize("name", ["store_password_in_address", "store_option_in_address"])
+def test_values_that_may_be_secret_are_never_repeated(name: str) -> None:
     with pytest.raises(ConfigurationFaults) as caught:
-        load(CONFIGS / "busted_store_password_in_address.yml")
+        load(CONFIGS / f"busted_{name}.yml")
     assert "hunter2" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""Form tokens (peers J13, G07) and cookie attributes (J03)."""
+"""Form tokens and cookie attributes: J13, G07 and J03 in docs/attack-cases.md."""
 
 import pytest
 
