@@ -23,7 +23,9 @@ from gateway.audit.query import Question, ask, follow, pseudonyms
 from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli.audit_export import with_filters_of
 from gateway.cli.audit_output import print_csv, print_table, told, verdict, verdict_values
+from gateway.cli.audit_ship import ship
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import KeysRefused, load_keys
@@ -344,3 +346,7 @@ def _record(
             log.record(event)
     except AuditUnavailable as error:
         fail(f"the consultation could not be recorded, so it is refused: {error}", EXIT_FAULT)
+
+
+audit.add_command(with_filters_of(query))
+audit.add_command(ship)

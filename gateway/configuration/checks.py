@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
 from gateway.configuration.faults import Location, Problem
-from gateway.configuration.schema import GatewaySpec, MainFile, RealmSpec
+from gateway.configuration.schema import CollectorSpec, GatewaySpec, MainFile, RealmSpec
 from gateway.configuration.schema_app import (
     PLACES,
     AccountFrom,
@@ -44,10 +44,21 @@ def check_main(main: MainFile) -> Iterator[Problem]:
         )
     if url == "embedded" and main.store.password_file is not None:
         yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
+    if main.audit.collector is not None:
+        yield from _check_collector(main.audit.collector)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)
     listen, metrics = main.gateway.listen, main.gateway.metrics
     if metrics is not None and metrics.port == listen.port:
         yield Problem(("gateway", "metrics", "port"), "this is the gateway's own port", "choose another")
+
+
+def _check_collector(collector: CollectorSpec) -> Iterator[Problem]:
+    at: Location = ("audit", "collector")
+    for key in ("ca_file", "certificate", "key"):
+        if getattr(collector, key) is not None and not collector.url.startswith("tls://"):
+            yield Problem((*at, key), "this is for tls:// only", "take it out, or write tls:// in url")
+    if (collector.certificate is None) != (collector.key is None):
+        yield Problem(at, "certificate and key stand together or not at all", "write both")
 
 
 def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:

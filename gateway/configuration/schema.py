@@ -9,6 +9,7 @@ from gateway.configuration.words import (
     Address,
     BaseUrl,
     Bytes,
+    CollectorUrl,
     FilePath,
     ListenPort,
     Name,
@@ -111,6 +112,21 @@ class StoreSpec(Spec):
     """Longest wait for the store; after that the exchange is refused with 503."""
 
 
+class CollectorSpec(Spec):
+    """Where `ecluse audit ship` sends the log, such as a SIEM."""
+
+    url: CollectorUrl
+    """`tls://host:6514`; or `tcp://`, in clear; or `udp://`, in clear and with losses that nobody sees."""
+    format: Literal["ecs", "syslog", "cef", "fhir", "atna", "ans"] = "syslog"
+    """Form of each event, inside RFC 5424: `ecs`, `syslog` (structured data), `cef`, `fhir`, `atna` or `ans`."""
+    ca_file: FilePath | None = None
+    """PEM file of the authorities that may have signed the collector's certificate; the system's when left out."""
+    certificate: FilePath | None = None
+    """PEM file of our certificate, for a collector that asks who we are."""
+    key: FilePath | None = None
+    """PEM file of its private key."""
+
+
 class AuditSpec(Spec):
     """The audit log."""
 
@@ -118,6 +134,10 @@ class AuditSpec(Spec):
     """Folder of the log; `audit` inside `gateway.state_dir` when left out."""
     segment_bytes: Annotated[int, Field(ge=65_536, le=10_000_000_000)] = 64_000_000
     """Size at which a new segment file is begun."""
+    enterprise_id: Annotated[int, Field(ge=1, le=4_294_967_295)] = 32_473
+    """Your IANA private enterprise number, for syslog's structured data; the default is the one for examples."""
+    collector: CollectorSpec | None = None
+    """Where `ecluse audit ship` sends the log, such as a SIEM."""
 
 
 class BodySpec(Spec):

@@ -7,6 +7,28 @@ from gateway.policy.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
+class Collector:
+    """Where the log is sent. *scheme* is tls, tcp or udp, *form* a format's name; paths are absolute.
+
+    *certificate* and *key* are PEM files, both set or both None. Without *ca_file* the system's authorities hold.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    form: str
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Return its address as the configuration has it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where this process listens, keeps its state and finds its store.
 
@@ -24,6 +46,8 @@ class Settings:
     store_url: str = field(default="embedded", repr=False)
     store_timeout_ms: int = 800
     segment_bytes: int = 64_000_000
+    enterprise_id: int = 32_473
+    collector: Collector | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     metrics_address: str = "127.0.0.1"
@@ -38,6 +62,11 @@ class Settings:
     def pid_file(self) -> Path:
         """Return where the serving process writes its process id."""
         return self.state_dir / "ecluse.pid"
+
+    @property
+    def cursors_dir(self) -> Path:
+        """Return where the shipping process notes what the collector has."""
+        return self.state_dir / "collector"
 
     @property
     def reload_file(self) -> Path:
