@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from gateway.cli.audit_export import observer_of
 from gateway.configuration import init_keys, load, load_keys
 from gateway.vocabulary.events import AuditEvent, EventKind
 from tests.attacks.harness import Authority
-from tests.end_to_end.collector import HOST, Rsyslog, running
+from tests.end_to_end.collector import HOST, Rsyslog, free_port, running
 from tests.unit.audit.logs import SALT, an_event
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,18 @@ def wait_for(collector: Rsyslog, count: int, within_s: float = 40) -> list[str]:
         time.sleep(0.05)
 
 
+def wait_for_metric(port: int, line: str, within_s: float = 40) -> str:
+    """Wait until the shipping process shows *line* among its metrics."""
+    until = time.monotonic() + within_s
+    while True:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=5) as answer:
+            told = answer.read().decode()
+        if line in told.splitlines():
+            return told
+        assert time.monotonic() < until, told
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_form_arrives_as_it_was_made(
     node: Node, authority: Authority, secured: Rsyslog, form: str
@@ -166,10 +179,13 @@ def test_stopped_killed_and_started_again_it_ends_with_everything_in_order(
             shipping.kill()
             shipping.wait(10)
             node.write(500)
-            with subprocess.Popen(node.command(), cwd=ROOT) as second:
+            metrics = free_port()
+            with subprocess.Popen(node.command("--metrics-port", str(metrics)), cwd=ROOT) as second:
                 wait_for(secured, 9_500)
                 node.write(10)
                 wait_for(secured, 9_510)
+                told = wait_for_metric(metrics, 'ecluse_collector_backlog{writer="gateway"} 0.0')
+                assert "ecluse_collector_sent_total{" in told
                 second.send_signal(signal.SIGTERM)
                 assert second.wait(40) == 0
         finally:

@@ -136,7 +136,7 @@ class Shipper:
             self._link = None
             self._keep()
             if self._failures:
-                telemetry.log().info("collector_regained", failures=self._failures)
+                telemetry.log().info("shipping_resumed", failures=self._failures)
                 self._failures = 0
 
     def _keep(self) -> None:
@@ -166,7 +166,7 @@ class Shipper:
         self._failures += 1
         telemetry.COLLECTOR_FAILURES.inc()
         telemetry.log().warning(
-            "collector_lost",
+            "shipping_interrupted",
             error=f"{type(error).__name__}: {error}",
             failures=self._failures,
             retry_s=delay_s,
