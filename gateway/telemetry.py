@@ -34,6 +34,14 @@ AUDIT_SECONDS = Histogram(
     "ecluse_audit_seconds", "Wait until an audit event is durable.", buckets=_STORE_BUCKETS, registry=REGISTRY
 )
 AUDIT_FAILURES = _counter("audit_failures_total", "Audit events that could not be made durable.")
+COLLECTOR_BACKLOG = Gauge(
+    "ecluse_collector_backlog",
+    "Signed audit entries that the collector is not known to have.",
+    ("writer",),
+    registry=REGISTRY,
+)
+COLLECTOR_SENT = _counter("collector_sent_total", "Audit entries known to have arrived.", "writer")
+COLLECTOR_FAILURES = _counter("collector_failures_total", "Connections to the collector that failed.")
 UPSTREAM_SECONDS = Histogram(
     "ecluse_upstream_seconds",
     "Time until an app's answer was complete.",

@@ -17,6 +17,7 @@ from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, 
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_account import account
 from gateway.cli.audit_checkpoint import exchange
+from gateway.cli.audit_export import with_filters_of
 from gateway.cli.audit_follow import follow_command
 from gateway.cli.audit_keep import keep_command
 from gateway.cli.audit_output import verdict, verdict_values
@@ -32,6 +33,7 @@ from gateway.cli.audit_prove import prove
 from gateway.cli.audit_publish import publish
 from gateway.cli.audit_purge import purge
 from gateway.cli.audit_query import query
+from gateway.cli.audit_ship import ship
 from gateway.cli.audit_stamp import stamp_command
 from gateway.cli.audit_stats import stats
 from gateway.cli.loading import keys_or_exit, load_or_exit
@@ -169,6 +171,6 @@ def _progress() -> Iterator[Callable[[str], Callable[[int], None]]]:
 
 for each in (
     *(query, patient, account, stats, follow_command, keep_command, purge),
-    *(prove, publish, exchange, stamp_command),
+    *(prove, publish, exchange, stamp_command, with_filters_of(query), ship),
 ):
     audit.add_command(each)

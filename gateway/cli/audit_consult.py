@@ -23,7 +23,7 @@ from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_FAULT, fail
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
-from gateway.configuration import KeysRefused, load_keys
+from gateway.configuration import KeysRefused, Loaded, load_keys
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import Keys
 
@@ -88,14 +88,20 @@ def period_options(since: str | None = None) -> Callable[[Any], Any]:
 class Consultation:
     """The trail that is asked: *places*, this node's first, and the keys of who may record and resolve.
 
-    *titles* are the names of the apps for people, where a configuration gives them.
+    *loaded* is the configuration, where there is one.
     """
 
     places: tuple[Path, ...]
     keys: Keys | None
-    node: str | None
-    is_copy: bool
-    titles: Mapping[str, str]
+    node: str | None = None
+    is_copy: bool = False
+    loaded: Loaded | None = None
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """Return the names of the apps for people, where a configuration gives them."""
+        apps = self.loaded.policy.apps if self.loaded is not None else {}
+        return {name: app.title for name, app in apps.items() if app.title}
 
     def resolve(self, patients: Iterable[str], system: str | None) -> tuple[str, ...]:
         """Return the pseudonyms of *patients* under every key; ``-`` stands for lines of standard input.
@@ -160,11 +166,8 @@ def open_consultation(
         if is_copy:
             raise click.UsageError("--copy says that --audit-dir is a copy: give --audit-dir too.")
         loaded = load_or_exit(config_path)
-        titles = {name: app.title for name, app in loaded.policy.apps.items() if app.title}
         settings = loaded.settings
-        return Consultation(
-            settings.audit_dirs, keys_or_exit(settings), settings.audit_node, is_copy=False, titles=titles
-        )
+        return Consultation(settings.audit_dirs, keys_or_exit(settings), settings.audit_node, loaded=loaded)
     keys = None
     if keys_dir is not None:
         try:
@@ -175,7 +178,7 @@ def open_consultation(
         raise click.UsageError(
             "Consultations are recorded: give --keys-dir, or --copy when --audit-dir is a copy."
         )
-    return Consultation((audit_dir,), keys, None, is_copy=is_copy, titles={})
+    return Consultation((audit_dir,), keys, is_copy=is_copy)
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from gateway.configuration.keys import (
     public_key,
 )
 from gateway.configuration.load import ConfigurationFaults, Fault, load
-from gateway.configuration.settings import Loaded, Settings
+from gateway.configuration.settings import Collector, Loaded, Settings
 
 __all__ = [
+    "Collector",
     "ConfigurationFaults",
     "Fault",
     "KeysRefused",

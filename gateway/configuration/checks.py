@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
-from gateway.configuration.schema import AuditSpec, GatewaySpec, MainFile, RealmSpec
+from gateway.configuration.schema import AuditSpec, CollectorSpec, GatewaySpec, MainFile, RealmSpec
 from gateway.configuration.schema_app import (
     PLACES,
     AccountFrom,
@@ -60,6 +60,8 @@ def check_main(main: MainFile) -> Iterator[Problem]:
         yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
     yield from _check_audit(main.audit)
     yield from check_offsite(main.audit.publish, main.audit.witnesses)
+    if main.audit.collector is not None:
+        yield from _check_collector(main.audit.collector)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)
     listen, metrics = main.gateway.listen, main.gateway.metrics
     if metrics is not None and metrics.port == listen.port:
@@ -82,6 +84,15 @@ def _check_audit(audit: AuditSpec) -> Iterator[Problem]:
             f"{audit.retention_days} days is none of {', '.join(map(str, RETENTION_PRESETS))}",
             "write one of them, or say why under audit.retention_reason",
         )
+
+
+def _check_collector(collector: CollectorSpec) -> Iterator[Problem]:
+    at: Location = ("audit", "collector")
+    for key in ("ca_file", "certificate", "key"):
+        if getattr(collector, key) is not None and not collector.url.startswith("tls://"):
+            yield Problem((*at, key), "this is for tls:// only", "take it out, or write tls:// in url")
+    if (collector.certificate is None) != (collector.key is None):
+        yield Problem(at, "certificate and key stand together or not at all", "write both")
 
 
 def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:

@@ -13,9 +13,10 @@ from gateway.configuration import checks, files
 from gateway.configuration.compile import compile_policy
 from gateway.configuration.faults import ConfigurationFaults, Fault, Location, Positions, Problem, translate
 from gateway.configuration.offsite import settle_offsite
-from gateway.configuration.schema import MainFile, RealmSpec
+from gateway.configuration.schema import CollectorSpec, MainFile, RealmSpec
 from gateway.configuration.schema_app import AppSpec
-from gateway.configuration.settings import Loaded, Settings
+from gateway.configuration.settings import Collector, Loaded, Settings
+from gateway.configuration.words import collector_url
 from gateway.configuration.yaml_tree import read_tree
 
 __all__ = ["ConfigurationFaults", "Fault", "load"]
@@ -194,6 +195,10 @@ class _Reading:
             if (sentence := files.check_authorities(authorities)) is not None:
                 found.append(Problem(("store", "ca_file"), *sentence))
             url = files.with_authorities(url, authorities)
+        collector = None
+        if main.audit.collector is not None:
+            collector = _collector(main.audit.collector, folder)
+            found += _check_collector_files(collector)
         self.note(found, positions)
         return Settings(
             config_path=self.path.absolute(),
@@ -213,8 +218,35 @@ class _Reading:
             publish=publish,
             publish_every_s=main.audit.publish_every_s,
             witnesses=witnesses,
+            enterprise_id=main.audit.enterprise_id,
+            collector=collector,
             tls_certificate=certificate,
             tls_key=key,
             metrics_address=gateway.metrics.address if gateway.metrics else "127.0.0.1",
             metrics_port=gateway.metrics.port if gateway.metrics else None,
         )
+
+
+def _collector(spec: CollectorSpec, folder: Path) -> Collector:
+    scheme, host, port = collector_url(spec.url)
+    return Collector(
+        scheme=scheme,
+        host=host,
+        port=port,
+        form=spec.format,
+        ca_file=folder / spec.ca_file if spec.ca_file else None,
+        certificate=folder / spec.certificate if spec.certificate else None,
+        key=folder / spec.key if spec.key else None,
+    )
+
+
+def _check_collector_files(collector: Collector) -> list[Problem]:
+    at = ("audit", "collector")
+    found = []
+    if collector.ca_file is not None and (sentence := files.check_authorities(collector.ca_file)):
+        found.append(Problem((*at, "ca_file"), *sentence))
+    if collector.certificate is not None and collector.key is not None:
+        broken = files.check_certificate(collector.certificate, collector.key)
+        if broken is not None:
+            found.append(Problem((*at, broken[0]), *broken[1:]))
+    return found

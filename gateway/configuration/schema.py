@@ -10,6 +10,7 @@ from gateway.configuration.words import (
     Address,
     BaseUrl,
     Bytes,
+    CollectorUrl,
     FilePath,
     ListenPort,
     Name,
@@ -114,6 +115,21 @@ class StoreSpec(Spec):
     """Longest wait for the store; after that the exchange is refused with 503."""
 
 
+class CollectorSpec(Spec):
+    """Where `ecluse audit ship` sends the log, such as a SIEM."""
+
+    url: CollectorUrl
+    """`tls://host:6514`; or `tcp://`, in clear; or `udp://`, in clear and with losses that nobody sees."""
+    format: Literal["ecs", "syslog", "cef", "fhir", "atna", "ans"] = "syslog"
+    """Form of each event, inside RFC 5424: `ecs`, `syslog` (structured data), `cef`, `fhir`, `atna` or `ans`."""
+    ca_file: FilePath | None = None
+    """PEM file of the authorities that may have signed the collector's certificate; the system's when left out."""
+    certificate: FilePath | None = None
+    """PEM file of our certificate, for a collector that asks who we are."""
+    key: FilePath | None = None
+    """PEM file of its private key."""
+
+
 class AuditSpec(Spec):
     """The audit log."""
 
@@ -137,6 +153,10 @@ class AuditSpec(Spec):
     """Seconds between two checkpoints brought to `publish` and `witnesses`."""
     witnesses: list[WitnessSpec] = []
     """Neighbours that cosign the checkpoints, so that nobody here can rewrite the log unseen."""
+    enterprise_id: Annotated[int, Field(ge=1, le=4_294_967_295)] = 32_473
+    """Your IANA private enterprise number, for syslog's structured data; the default is the one for examples."""
+    collector: CollectorSpec | None = None
+    """Where `ecluse audit ship` sends the log, such as a SIEM."""
 
 
 class BodySpec(Spec):

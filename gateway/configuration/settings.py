@@ -35,6 +35,28 @@ class WitnessSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Collector:
+    """Where the log is sent. *scheme* is tls, tcp or udp, *form* a format's name; paths are absolute.
+
+    *certificate* and *key* are PEM files, both set or both None. Without *ca_file* the system's authorities hold.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    form: str
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Return its address as the configuration has it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where this process listens, keeps its state and finds its store.
 
@@ -61,6 +83,8 @@ class Settings:
     publish: tuple[PublishSettings, ...] = ()
     publish_every_s: int = 300
     witnesses: tuple[WitnessSettings, ...] = ()
+    enterprise_id: int = 32_473
+    collector: Collector | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     metrics_address: str = "127.0.0.1"
@@ -80,6 +104,11 @@ class Settings:
     def pid_file(self) -> Path:
         """Return where the serving process writes its process id."""
         return self.state_dir / "ecluse.pid"
+
+    @property
+    def cursors_dir(self) -> Path:
+        """Return where the shipping process notes what the collector has."""
+        return self.state_dir / "collector"
 
     @property
     def reload_file(self) -> Path:

@@ -20,6 +20,7 @@ _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _VERIFIER_KEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}")
 _STATUS = re.compile(r"[1-5](xx|[0-9]{2})")
 _STANDARD_PORT: Final = {"http": 80, "https": 443}
+_COLLECTOR_SCHEMES: Final = ("tls", "tcp", "udp")
 _FORBIDDEN_METHODS: Final = frozenset({"CONNECT", "TRACE", "TRACK"})
 _LONGEST_PATTERN: Final = 1_000
 _LONGEST_HOST: Final = 253
@@ -224,6 +225,32 @@ def base_url(text: str) -> tuple[str, str, int]:
     return parts.scheme, host, port or _STANDARD_PORT[parts.scheme]
 
 
+def _collector_url(text: str) -> str:
+    collector_url(text)
+    return text
+
+
+def collector_url(text: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of ``tls://host:port``, or the same with tcp or udp.
+
+    Raises:
+        PydanticCustomError: it has another scheme, no port, or more than scheme, host and port.
+    """
+    mend = "write tls://host:6514, with the collector's name as its certificate has it"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise problem("this address cannot be read", mend) from None
+    if parts.scheme not in _COLLECTOR_SCHEMES:
+        raise problem(f"scheme {parts.scheme!r} is none of {', '.join(_COLLECTOR_SCHEMES)}", mend)
+    if parts.username is not None or parts.path or "?" in text or "#" in text or not port:
+        raise problem(f"{text!r} is not scheme, host and port", mend)
+    host = parts.hostname or ""
+    _host(f"[{host}]" if ":" in host else host)
+    return parts.scheme, host, port
+
+
 def _local_path(text: str) -> str:
     path, _, query = text.partition("?")
     try:
@@ -273,6 +300,7 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 HttpUrl = Annotated[str, Field(max_length=1_000), AfterValidator(_http_url)]
 VerifierKeyText = Annotated[str, Field(max_length=400), AfterValidator(_verifier_key)]
 """The text form of an Ed25519 verifier key, ``name+hash+base64``."""
+CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 LocalPath = Annotated[str, AfterValidator(_local_path)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Status = Annotated[str, BeforeValidator(_status)]

@@ -1,0 +1,151 @@
+"""``ecluse audit export``: the events of a question, in a form that another system reads."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from gateway import __version__
+from gateway.audit import files
+from gateway.audit.export.facts import DOCUMENTATION_PEN, Observer
+from gateway.audit.export.formats import FORMATS, texts
+from gateway.audit.query import Question, ask
+from gateway.cli import EXIT_DONE, config_option
+from gateway.cli.audit_consult import consult_options, open_consultation, reading
+from gateway.configuration import Loaded
+
+_PROGRESS_AFTER_S = 1.0
+_PROGRESS_EVERY = 1_000
+_NO_FILTERS = frozenset({"newest", "limit"})
+
+
+def observer_of(loaded: Loaded | None) -> Observer:
+    """Return who tells, as the configuration has it; this machine alone without one."""
+    host = socket.gethostname()
+    if loaded is None:
+        return Observer(host, version=__version__)
+    return Observer(
+        host,
+        site=loaded.policy.body.name,
+        version=__version__,
+        enterprise_id=loaded.settings.enterprise_id,
+        addresses={name: app.hosts[0] for name, app in loaded.policy.apps.items() if app.hosts},
+    )
+
+
+@click.command(
+    epilog="Example:  ecluse audit export --format fhir --from 7d -o week.ndjson --reason 'ARR, monthly feed'"
+)
+@click.option(
+    "--format", "form_name", type=click.Choice(list(FORMATS)), required=True, help="Form of each event."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default="-",
+    show_default=True,
+    help="File to write, whole or not at all; - is standard output.",
+)
+@click.option(
+    "--enterprise-id",
+    type=click.IntRange(1, 2**32 - 1),
+    help="IANA enterprise number of syslog's structured data, in place of audit.enterprise_id.",
+)
+@consult_options
+@config_option
+def export(
+    form_name: str,
+    output: str,
+    enterprise_id: int | None,
+    patients: tuple[str, ...],
+    system: str | None,
+    why: str | None,
+    audit_dir: Path | None,
+    keys_dir: Path | None,
+    is_copy: bool,
+    config_path: str,
+    **filters: Any,
+) -> int:
+    """Write events in another system's form, one a line: for each of their patients, or once without patients.
+
+    The consultation itself is recorded.
+    """
+    consultation = open_consultation(audit_dir, keys_dir, config_path, is_copy=is_copy)
+    question = Question(patients=consultation.resolve(patients, system), **filters)
+    consultation.record("export", why, question, format=form_name)
+    observer = observer_of(consultation.loaded)
+    if enterprise_id is not None:
+        observer = Observer(observer.host, observer.site, observer.version, enterprise_id, observer.addresses)
+    form, events, lines = FORMATS[form_name], 0, 0
+    with reading(consultation), _written(output) as out, _counting("exporting") as advance:
+        for event in ask(consultation.places, question):
+            events += 1
+            for text in texts(event, form, observer):
+                lines += 1
+                out.write(f"{text}\n")
+            advance(events)
+    if form_name == "syslog" and observer.enterprise_id == DOCUMENTATION_PEN:
+        click.echo(
+            f"enterprise number {DOCUMENTATION_PEN} is the one for examples: set audit.enterprise_id",
+            err=True,
+        )
+    click.echo(f"{events} events, {lines} lines", err=True)
+    return EXIT_DONE
+
+
+def with_filters_of(query: click.Command) -> click.Command:
+    """Return the export command with every filter that *query* has, so that both mean the same."""
+    names = (Question.__dataclass_fields__.keys() | {"system"}) - _NO_FILTERS
+    export.params[1:1] = [param for param in query.params if param.name in names]
+    return export
+
+
+@contextmanager
+def _written(output: str) -> Iterator[TextIO]:
+    if output == "-":
+        yield sys.stdout
+        return
+    path = Path(output)
+    draft = path.with_name(path.name + ".new")
+    # It names professionals and what they looked at: for its owner's eyes.
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        files.sync_directory(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Give a way to tell how far reading is; nothing is shown during the first second, nor off a terminal."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), TextColumn("{task.completed:,} events"), TimeElapsedColumn()
+    bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
+    task = bar.add_task(what)
+
+    def advance(count: int) -> None:
+        if count % _PROGRESS_EVERY:
+            return
+        bar.update(task, completed=count)
+        if console.is_terminal and (bar.tasks[0].elapsed or 0.0) > _PROGRESS_AFTER_S:
+            bar.start()
+            bar.refresh()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
