@@ -28,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
     "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),
+    "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),
     "store": ("gateway.cli.store", "Look at the store, adopt an emptied one."),
 }
 

@@ -15,12 +15,15 @@ from gateway.accounts.store import Changed, ChangeRefused, Labels
 from gateway.assembly import Office
 from gateway.audit.describe import session_label
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.account_change import change, contain, recorded
+from gateway.cli.account_change import change, recorded
+from gateway.cli.account_lock import lock
 from gateway.cli.account_office import (
     Row,
     event_of,
     people_of,
     realm_of,
+    realm_option,
+    reason_option,
     run,
     show_rows,
     standing_of,
@@ -32,8 +35,6 @@ from gateway.valkey.client import StoreUnavailable
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.identity import Standing
 
-realm_option = click.option("--realm", "realm_name", help="The realm; not needed when there is only one.")
-reason_option = click.option("--reason", required=True, help="Why; it stands in the audit log.")
 class_option = click.option("--class", "account_class", help="The class that picks the caps.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 logins_argument = click.argument("logins", nargs=-1, required=True, metavar="LOGIN...")
@@ -157,42 +158,6 @@ def show(login: str, realm_name: str | None, config_path: str, *, as_json: bool)
         for name, value in told.items():
             click.echo(f"{name:<18} {'-' if value is None else value}")
     return EXIT_DONE
-
-
-@account.command(epilog='Example:  ecluse account lock dr.martin --reason "password stolen"')
-@click.argument("logins", nargs=-1, metavar="LOGIN...")
-@click.option(
-    "--from",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path, exists=True),
-    help="Also every account in this CSV file (column login).",
-)
-@reason_option
-@realm_option
-@config_option
-@json_option
-def lock(
-    logins: tuple[str, ...],
-    path: Path | None,
-    reason: str,
-    realm_name: str | None,
-    config_path: str,
-    *,
-    as_json: bool,
-) -> int:
-    """Contain accounts: every session ends at once, on every node, and nobody gets in until unlock.
-
-    It waits for nothing: when the audit log cannot record it, it is done all the same, and the command leaves with 2.
-    """
-    if not logins and path is None:
-        fail("name at least one LOGIN, or a file with --from", EXIT_FAULT)
-
-    async def act(office: Office, asked: Person) -> Changed | ChangeRefused:
-        return await office.accounts.lock(asked.ref.id, reason, ref=asked.ref)
-
-    return contain(
-        config_path, realm_name, logins, path, EventKind.ACCOUNT_LOCKED, "lock", reason, act, as_json=as_json
-    )
 
 
 @account.command(epilog='Example:  ecluse account unlock dr.martin --reason "password changed, ticket 4711"')
@@ -358,3 +323,6 @@ def _may_be_invited(office: Office, known: Account, realm: Realm) -> bool:
 
 def _mend(standing: Standing) -> str:
     return "unlock it first" if standing is Standing.LOCKED else "reset it first, with a reason"
+
+
+account.add_command(lock)

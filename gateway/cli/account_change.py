@@ -1,21 +1,19 @@
-"""Changing accounts by command: recorded before it is done, but for containment, which waits for nothing."""
+"""Changing accounts by command: recorded before it is done, but for containment, which waits for nothing
+(``account_lock``, and ending sessions)."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import click
 
 from gateway.accounts.store import Changed, ChangeRefused
 from gateway.assembly import Office
 from gateway.audit.writer import AuditUnavailable
-from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED
+from gateway.cli import EXIT_DONE, EXIT_REFUSED
 from gateway.cli.account_office import Row, event_of, people_of, realm_of, run, show_rows
-from gateway.cli.account_people import Person, read_people
-from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.cli.account_people import Person
 from gateway.vocabulary.events import AuditEvent, EventKind
 
 Act = Callable[[Office, Person], Awaitable[Changed | ChangeRefused]]
-UNRECORDED = "done-unrecorded"
 
 
 def change(
@@ -37,48 +35,6 @@ def change(
             office.record(event_of(office, kind, asked, act_name, reason))
             rows.append(_row(asked, await act(office, asked)))
         return rows, _code(rows)
-
-    return show_rows(*run(config_path, work), as_csv=False, as_json=as_json)
-
-
-def contain(
-    config_path: str,
-    realm_name: str | None,
-    logins: Sequence[str],
-    path: Path | None,
-    kind: EventKind,
-    act_name: str,
-    reason: str,
-    act: Act,
-    *,
-    as_json: bool,
-) -> int:
-    """Do *act* to each of *logins* and of the list at *path*, and record it right afterwards.
-
-    A thief is not left in because a disk is full: what cannot be recorded is done all the same and said
-    loudly, and the command leaves with 2.
-    """
-
-    async def work(office: Office) -> tuple[list[Row], int]:
-        realm = realm_of(office, realm_name)
-        people = list(people_of(office, realm, logins))
-        if path is not None:
-            people += read_people(path, realm, office.keys.names)
-        rows: list[Row] = []
-        events: list[AuditEvent] = []
-        stopped = False
-        for asked in people:
-            try:
-                rows.append(_row(asked, await act(office, asked)))
-            except (StoreEmptied, StoreUnavailable) as error:
-                click.echo(f"ecluse: stopped before {asked.ref.name!r}: {error}", err=True)
-                stopped = True
-                break
-            events.append(event_of(office, kind, asked, act_name, reason))
-        for row, event in zip(rows, events, strict=True):
-            if not recorded(office, event, f"{row['login']}: {act_name}") and row["outcome"] == "done":
-                row["outcome"] = UNRECORDED
-        return rows, EXIT_FAULT if stopped else _code(rows)
 
     return show_rows(*run(config_path, work), as_csv=False, as_json=as_json)
 
@@ -106,5 +62,4 @@ def _row(asked: Person, done: Changed | ChangeRefused) -> Row:
 
 
 def _code(rows: Sequence[Row]) -> int:
-    outcomes = {row["outcome"] for row in rows}
-    return EXIT_FAULT if UNRECORDED in outcomes else EXIT_REFUSED if "refused" in outcomes else EXIT_DONE
+    return EXIT_REFUSED if any(row["outcome"] == "refused" for row in rows) else EXIT_DONE

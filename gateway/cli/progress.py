@@ -32,4 +32,6 @@ def progress() -> Iterator[Callable[[str], Callable[[int], None]]]:
     try:
         yield begin
     finally:
-        bar.stop()
+        # Stopping one that never started would print an empty line.
+        if bar.live.is_started:
+            bar.stop()
