@@ -57,8 +57,12 @@ def best_checkpoint(directory: Path, keys: Sequence[VerifierKey], index: int) ->
     )
 
 
-def prove_entry(directory: Path, note: bytes, signed: Checkpoint, index: int) -> TlogProof:
+def prove_entry(
+    directory: Path, note: bytes, signed: Checkpoint, index: int, *, remember: bool = True
+) -> TlogProof:
     """Return the proof that entry *index* stands in the log in *directory* as *note* signed it.
+
+    Without *remember* nothing is written beside the log, as on a copy that is evidence.
 
     Raises:
         LogDamaged: the leaf hashes are missing, or are not those that were signed.
@@ -74,7 +78,7 @@ def prove_entry(directory: Path, note: bytes, signed: Checkpoint, index: int) ->
             return None
         return TlogProof(index, hashes, note, leaf)
 
-    return _made(leaves, make)
+    return _made(leaves, make, remember=remember)
 
 
 def prove_growth(directory: Path, old: int, signed: Checkpoint) -> list[bytes]:
@@ -97,14 +101,18 @@ def prove_growth(directory: Path, old: int, signed: Checkpoint) -> list[bytes]:
     return _made(leaves, make)
 
 
-def root_at(directory: Path, size: int) -> bytes:
-    """Return the root of the first *size* entries of the log in *directory*, by its leaf hashes.
+def holds(directory: Path, checkpoint: Checkpoint) -> bool:
+    """Tell whether the log in *directory* began with the entries of *checkpoint*, by its leaf hashes.
 
     Raises:
         LogDamaged: leaf hashes are missing.
         OSError: a file cannot be read.
     """
-    return Leaves(directory, size).root(size)
+    leaves = Leaves(directory, checkpoint.size)
+    found = leaves.root(checkpoint.size) == checkpoint.root
+    if not found and leaves.forget():
+        found = leaves.root(checkpoint.size) == checkpoint.root
+    return found
 
 
 def read_entry(directory: Path, index: int, leaf: bytes) -> bytes:
@@ -130,7 +138,7 @@ def read_entry(directory: Path, index: int, leaf: bytes) -> bytes:
     )
 
 
-def _made[Proof](leaves: Leaves, make: Callable[[], Proof | None]) -> Proof:
+def _made[Proof](leaves: Leaves, make: Callable[[], Proof | None], *, remember: bool = True) -> Proof:
     made = make()
     if made is None and leaves.forget():
         made = make()
@@ -138,5 +146,6 @@ def _made[Proof](leaves: Leaves, make: Callable[[], Proof | None]) -> Proof:
         raise LogDamaged(
             f"{leaves.directory}: the leaf hashes are not those that were signed: run 'ecluse audit verify'"
         )
-    leaves.remember()
+    if remember:
+        leaves.remember()
     return made

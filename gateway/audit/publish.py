@@ -12,14 +12,15 @@ from gateway.audit import files
 from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, verify
 from gateway.audit.cosignature import with_lines
 from gateway.audit.files import LogDamaged
-from gateway.audit.proving import read_checkpoint
+from gateway.audit.proving import holds, read_checkpoint
 from gateway.audit.targets import Target, fetch, request_to
 from gateway.audit.witness_client import Reply, Undelivered, Witness, WitnessRefused, ask_witness
-from gateway.audit.witnessed import check_own, keep_cosigned
+from gateway.audit.witnessed import keep_cosigned
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 3_600.0
 _SIZE_DIGITS = 20
+_ITSELF = "the log itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +81,17 @@ class Publisher:
     async def round(self, now_s: float, now_ms: int) -> list[Outcome]:
         """Serve every destination that is due at *now_s*, a clock that never goes back; *now_ms* names the day.
 
+        A log whose own checkpoint cannot be read holds up no other.
+
         Raises:
-            LogDamaged: a log's own checkpoint is not one of the given keys.
-            OSError: the logs cannot be read.
+            OSError: the folder of the logs cannot be read.
         """
         outcomes: list[Outcome] = []
         for log in files.log_directories(self._audit_dir):
-            path = log / files.CHECKPOINT
-            if not path.exists():
-                continue
-            note, signed = await asyncio.to_thread(read_checkpoint, path, self._keys)
-            note, asked = await self._cosign(log, note, signed, now_s)
-            outcomes += asked
-            due = [target for target in self._targets if self._is_due(signed, target.label, now_s)]
-            outcomes += await asyncio.gather(
-                *(self._deliver(log, note, signed, target, now_ms) for target in due)
-            )
+            try:
+                outcomes += await self._serve(log, now_s, now_ms)
+            except (LogDamaged, OSError) as error:
+                outcomes.append(Outcome(log.name, _ITSELF, 0, str(error)))
         for outcome in outcomes:
             await self._settle(outcome, now_s)
         return outcomes
@@ -110,6 +106,18 @@ class Publisher:
         """Return when the next round is worth its while."""
         due = [each.due_s for each in self._standings.values()]
         return max(now_s + 1.0, min(due, default=now_s + self._every_s))
+
+    async def _serve(self, log: Path, now_s: float, now_ms: int) -> list[Outcome]:
+        path = log / files.CHECKPOINT
+        if not path.exists():
+            return []
+        note, signed = await asyncio.to_thread(read_checkpoint, path, self._keys)
+        note, outcomes = await self._cosign(log, note, signed, now_s)
+        due = [target for target in self._targets if self._is_due(signed, target.label, now_s)]
+        outcomes += await asyncio.gather(
+            *(self._deliver(log, note, signed, target, now_ms) for target in due)
+        )
+        return outcomes
 
     async def _cosign(
         self, log: Path, note: bytes, signed: Checkpoint, now_s: float
@@ -174,9 +182,7 @@ class Publisher:
             return f"what it keeps is of the log {before.origin!r}"
         if before.size > signed.size:
             return f"it keeps a state of {before.size} entries, the log holds {signed.size}: it was cut or put back"
-        try:
-            check_own(log, before)
-        except LogDamaged:
+        if not holds(log, before):
             return f"the {before.size} entries it knows are not those of the log: its history was rewritten"
         return None
 
@@ -185,10 +191,11 @@ class Publisher:
 
     async def _settle(self, outcome: Outcome, now_s: float) -> None:
         place = (outcome.origin, outcome.destination)
-        standing = self._standings[place]
+        standing = self._standings.setdefault(place, _Standing())
         if outcome.fault is None:
             standing.failures, standing.due_s = 0, now_s + self._every_s
             self._alarmed.discard(place)
+            self._standings.pop((Path(outcome.origin).name, _ITSELF), None)
             telemetry.PUBLISHED_ENTRIES.labels(*place).set(outcome.size)
             return
         delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**standing.failures)

@@ -8,7 +8,7 @@ from gateway.audit import files
 from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, parse
 from gateway.audit.cosignature import Cosigned, WitnessKey, cosignatures, with_lines
 from gateway.audit.files import LogDamaged
-from gateway.audit.proving import COSIGNED, read_checkpoint, root_at
+from gateway.audit.proving import COSIGNED, holds, read_checkpoint
 from gateway.audit.trust import NotWitnessed, Trust
 from gateway.audit.verify import Broken
 
@@ -87,5 +87,5 @@ def check_own(directory: Path, checkpoint: Checkpoint) -> None:
     """
     if checkpoint.origin.rpartition("/")[2] != directory.name:
         raise LogDamaged(f"the checkpoint is of {checkpoint.origin!r}, not of the log in {directory}")
-    if root_at(directory, checkpoint.size) != checkpoint.root:
+    if not holds(directory, checkpoint):
         raise LogDamaged(f"{directory} does not hold the {checkpoint.size} entries of the checkpoint")

@@ -98,7 +98,7 @@ def prove(
         log, seq = _find(audit_dir, event)
         note, signed = _checkpoint(log, keys, seq, checkpoint_path)
         with _hashing():
-            proof = prove_entry(log, note, signed, seq)
+            proof = prove_entry(log, note, signed, seq, remember=not is_copy)
         entry = read_entry(log, seq, proof.leaf or b"") if with_entry else None
         if ring is not None:
             _record(audit_dir, ring, f"{log.name}:{seq}", str(why))

@@ -13,7 +13,6 @@ from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, CheckpointRefused
 from gateway.audit.cosignature import parse_witness_key
 from gateway.audit.encoding import visible
-from gateway.audit.files import LogDamaged
 from gateway.audit.operator import operator_log
 from gateway.audit.publish import Outcome, Publisher
 from gateway.audit.targets import Directory, HttpsPut, S3Bucket, Target
@@ -64,7 +63,7 @@ def publish(once: bool, metrics_port: int | None, config_path: str, as_json: boo
             asyncio.run(_run(publisher, settings.metrics_address, metrics_port))
             return EXIT_DONE
         outcomes = asyncio.run(_once(publisher))
-    except (LogDamaged, OSError) as error:
+    except OSError as error:
         fail(f"the logs in {settings.audit_dir} cannot be published: {error}", EXIT_FAULT)
     for outcome in outcomes:
         click.echo(msgspec.json.encode(outcome).decode() if as_json else _told(outcome))
@@ -157,7 +156,7 @@ async def _run(publisher: Publisher, address: str, metrics_port: int | None) -> 
         try:
             await publisher.round(loop.time(), clock.now_ms())
             due_s = publisher.next_due_s(loop.time())
-        except (LogDamaged, OSError) as error:
+        except OSError as error:
             telemetry.log().error("logs_unreadable", what=str(error))
         with suppress(TimeoutError):
             async with asyncio.timeout(due_s - loop.time()):

@@ -363,6 +363,32 @@ async def test_a_directory_that_is_not_mounted_is_noticed_and_tried_again(
     assert "no checkpoint of this site" in str(junk.fault)
 
 
+async def test_a_log_that_cannot_be_read_holds_up_no_other_and_lost_hashes_are_no_alarm(
+    tmp_path: Path, alarms: list[Outcome]
+) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    for name in ("a", "b"):
+        write(tmp_path / "audit" / name, 4)
+    spoilt = tmp_path / "audit" / "a" / "checkpoint"
+    note = spoilt.read_bytes()
+    spoilt.write_bytes(b"junk\n")
+    ours = publisher(tmp_path / "audit", [], [Directory(share)], alarms)
+    broken, sound = await ours.round(0.0, DAY_MS)
+    assert "no signature lines" in str(broken.fault)
+    assert sound.fault is None
+    assert not ours.is_well
+    spoilt.write_bytes(note)
+    assert [outcome.fault for outcome in await ours.round(60.0, DAY_MS)] == [None, None]
+    assert ours.is_well
+    for suffix in (".leaves", ".jsonl"):
+        (tmp_path / "audit" / "b" / f"0000000000{suffix}").unlink()
+    _, lost = await ours.round(120.0, DAY_MS)
+    assert "are missing" in str(lost.fault)
+    assert not lost.is_alarm
+    assert alarms == []
+
+
 async def test_a_failure_is_tried_again_less_and_less_often(tmp_path: Path, alarms: list[Outcome]) -> None:
     write(tmp_path / "audit" / "gw", 1)
     ours = publisher(tmp_path / "audit", [], [Directory(tmp_path / "share")], alarms)

@@ -15,7 +15,7 @@ from gateway.audit.leaves import Leaves
 from gateway.audit.merkle import leaf_hash, root_of
 from gateway.audit.proof import ProofFails, ProofUnreadable, TlogProof, check_proof, load_proof
 from gateway.audit.proofs import inclusion_ranges, verify_consistency
-from gateway.audit.proving import NotProvable, best_checkpoint, prove_entry, prove_growth, read_entry
+from gateway.audit.proving import NotProvable, best_checkpoint, holds, prove_entry, prove_growth, read_entry
 from tests.unit.audit.logs import KEY, OTHER_RING, PRIVATE, RING, SITE, journal, write
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "tlog.json").read_text())
@@ -194,6 +194,7 @@ def test_remembered_subtrees_give_the_same_hashes_and_spare_reading(
         assert kept.stat().st_size % 32 == 0
         # A memory that lies is found out, and made anew.
         kept.write_bytes(bytes(kept.stat().st_size))
+        assert holds(log, signed)
         assert check_proof(prove_entry(log, note, signed, size - 1), [KEY], entries[size - 1]) == signed
         assert any(kept.read_bytes())
 
