@@ -6,6 +6,7 @@ from gateway.configuration.keys import (
     init_keys,
     load_keys,
     public_key,
+    rotate_key,
 )
 from gateway.configuration.load import ConfigurationFaults, Fault, load
 from gateway.configuration.settings import Loaded, Settings
@@ -21,4 +22,5 @@ __all__ = [
     "load",
     "load_keys",
     "public_key",
+    "rotate_key",
 ]

@@ -111,8 +111,7 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
             decide_response(Outcome(route.name, readable=False)),
             (("why", seen.why.value),),
         )
-    ring = services.keys.pseudonyms
-    patients = [disclosure.pseudonym(ring, seen.system, clear) for clear in seen.ids]
+    patients = [disclosure.pseudonym(services.keys, seen.system, clear) for clear in seen.ids]
     members = tuple(patient.member for patient in patients)
     opened = route.kind is RouteKind.RECORD
     charge = Charge(
