@@ -34,6 +34,8 @@ AUDIT_SECONDS = Histogram(
     "ecluse_audit_seconds", "Wait until an audit event is durable.", buckets=_STORE_BUCKETS, registry=REGISTRY
 )
 AUDIT_FAILURES = _counter("audit_failures_total", "Audit events that could not be made durable.")
+ESCROW_FAILURES = _counter("escrow_failures_total", "Batches that could not be written to the escrow.")
+ESCROW_DROPPED = _counter("escrow_dropped_total", "Patients that the escrow had no room to note.")
 UPSTREAM_SECONDS = Histogram(
     "ecluse_upstream_seconds",
     "Time until an app's answer was complete.",

@@ -23,6 +23,7 @@ from gateway.audit.query import Question, ask, follow, pseudonyms
 from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli.audit_identify import identify
 from gateway.cli.audit_output import print_csv, print_table, told, verdict, verdict_values
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
@@ -218,6 +219,9 @@ def verify(
     for result in results:
         click.echo(msgspec.json.encode(verdict_values(result)).decode() if as_json else verdict(result))
     return EXIT_REFUSED if any(isinstance(result, Broken) for result in results) else EXIT_DONE
+
+
+audit.add_command(identify)
 
 
 def _logs(directory: Path) -> list[Path]:

@@ -198,6 +198,7 @@ class _Reading:
             store_url=url,
             store_timeout_ms=main.store.timeout_ms,
             segment_bytes=main.audit.segment_bytes,
+            escrow_recipients=tuple(main.audit.escrow.recipients) if main.audit.escrow else (),
             tls_certificate=certificate,
             tls_key=key,
             metrics_address=gateway.metrics.address if gateway.metrics else "127.0.0.1",

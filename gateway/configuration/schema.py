@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from gateway.configuration.words import (
     Address,
+    AgeRecipient,
     BaseUrl,
     Bytes,
     FilePath,
@@ -111,6 +112,13 @@ class StoreSpec(Spec):
     """Longest wait for the store; after that the exchange is refused with 503."""
 
 
+class EscrowSpec(Spec):
+    """Who may turn pseudonyms back: ids in clear, encrypted so that this machine cannot read them."""
+
+    recipients: Annotated[list[AgeRecipient], Field(min_length=1, max_length=16)]
+    """Public keys of age, `age1...`, of the data-protection officer and a deputy; their identities stay elsewhere."""
+
+
 class AuditSpec(Spec):
     """The audit log."""
 
@@ -118,6 +126,8 @@ class AuditSpec(Spec):
     """Folder of the log; `audit` inside `gateway.state_dir` when left out."""
     segment_bytes: Annotated[int, Field(ge=65_536, le=10_000_000_000)] = 64_000_000
     """Size at which a new segment file is begun."""
+    escrow: EscrowSpec | None = None
+    """Who may turn pseudonyms back with `ecluse audit identify`; nobody can without it."""
 
 
 class BodySpec(Spec):

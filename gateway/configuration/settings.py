@@ -13,6 +13,7 @@ class Settings:
     Paths are absolute. *store_url* is ``embedded`` or a ``redis://``, ``rediss://`` or ``unix://``
     address; it may carry a password and is therefore kept out of the repr. *tls_certificate* and
     *tls_key* are PEM files, both set or both None. *metrics_port* is None when no metrics are served.
+    *escrow_recipients* are public keys of age; empty: no escrow is kept.
     """
 
     config_path: Path
@@ -24,6 +25,7 @@ class Settings:
     store_url: str = field(default="embedded", repr=False)
     store_timeout_ms: int = 800
     segment_bytes: int = 64_000_000
+    escrow_recipients: tuple[str, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     metrics_address: str = "127.0.0.1"

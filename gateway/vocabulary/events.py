@@ -43,6 +43,8 @@ class EventKind(StrEnum):
     STORE_ADOPTED = "store-adopted"
     KEYS_MADE = "keys-made"
     AUDIT_QUERIED = "audit-queried"
+    AUDIT_IDENTIFIED = "audit-identified"
+    """Pseudonyms were turned back into ids for somebody, who said why."""
     GAP = "gap"
     """The writer recovered after a crash or an interruption."""
 
