@@ -27,6 +27,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
+    "backup": ("gateway.cli.backup", "Back up accounts, audit log, configuration and keys, encrypted."),
+    "restore": ("gateway.cli.restore", "Read a backup back, and hold it against its manifest."),
     "store": ("gateway.cli.store", "Look at the store, adopt an emptied one."),
 }
 

@@ -3,15 +3,13 @@
 import csv
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +22,7 @@ from gateway.audit.query import pseudonyms
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.progress import bytes_read
 from gateway.clock import SystemClock
 from gateway.configuration import Loaded
 from gateway.disclosure.fold import fold_of
@@ -33,7 +32,6 @@ from gateway.vocabulary.keys import KeyRing, Keys
 _PSEUDONYM = re.compile(r"[0-9A-Za-z]{1,32}:[0-9a-f]{32}")
 _MOST_IN_AN_ENTRY = 2_000
 _MOST_CELL = 1_000_000
-_PROGRESS_AFTER_S = 1.0
 
 Found = dict[str, tuple[str, str]]
 
@@ -145,7 +143,7 @@ def _open_escrow(
     )
     directory = loaded.settings.audit_dir / escrow.DIRECTORY
     total = sum(path.stat().st_size for path in directory.glob(f"*{escrow.SUFFIX}"))
-    with _progress("escrow", total) as progress:
+    with bytes_read("escrow", total) as progress:
         result = escrow.search(
             directory,
             frozenset(wanted),
@@ -188,7 +186,7 @@ def _try_candidates(
         raise AgeRefused("these pseudonyms were made under keys that keys_dir does not hold")
     asked = KeyRing(ring.purpose, next(iter(kids)), {kid: ring.keys[kid] for kid in kids})
     left, found = set(wanted), Found()
-    with _progress("candidates", path.stat().st_size) as progress:
+    with bytes_read("candidates", path.stat().st_size) as progress:
         for raw, read_bytes in _ids(path, column):
             for clear_id in dict.fromkeys([raw, *(fold(raw) for fold in folds)]):
                 for text in pseudonyms(asked, system, clear_id) if clear_id else ():
@@ -227,26 +225,6 @@ def _ids(path: Path, column: str) -> Iterator[tuple[str, int]]:
         for row in rows:
             if index < len(row) and row[index].strip():
                 yield row[index].strip(), read
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give a way to tell how far reading is; nothing is shown during the first second, nor off a terminal."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn()
-    bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
-    task = bar.add_task(what, total=total)
-
-    def advance(count: int) -> None:
-        bar.update(task, completed=count)
-        if console.is_terminal and (bar.tasks[0].elapsed or 0.0) > _PROGRESS_AFTER_S:
-            bar.start()
-            bar.refresh()
-
-    try:
-        yield advance
-    finally:
-        bar.stop()
 
 
 def _record(loaded: Loaded, keys: Keys, wanted: list[str], found: int, why: str, source: str) -> None:

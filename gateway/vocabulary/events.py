@@ -41,6 +41,8 @@ class EventKind(StrEnum):
     STARTED = "started"
     STOPPED = "stopped"
     STORE_ADOPTED = "store-adopted"
+    BACKUP_MADE = "backup-made"
+    BACKUP_RESTORED = "backup-restored"
     KEYS_MADE = "keys-made"
     AUDIT_QUERIED = "audit-queried"
     AUDIT_IDENTIFIED = "audit-identified"
