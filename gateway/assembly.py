@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.accounts.store import AccountStore
 from gateway.audit.checkpoint import LOG_NAME
+from gateway.audit.escrow import DIRECTORY, Escrow
 from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock, SystemClock
@@ -83,8 +84,13 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
             segment_bytes=settings.segment_bytes,
             clock=used_clock,
         )
+        escrow = None
+        if settings.escrow_recipients:
+            escrow = Escrow(settings.audit_dir / DIRECTORY, GATEWAY_WRITER, settings.escrow_recipients)
         await asyncio.to_thread(audit.open)
         try:
+            if escrow is not None:
+                escrow.open()
             yield Services(
                 policy=policy,
                 keys=keys,
@@ -97,8 +103,11 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
                 cookies=CookieReader(keys.binding, ticket.COOKIE),
                 asserter=AssertionMaker(keys.assertion, policy.issuer),
                 audit=audit,
+                escrow=escrow,
             )
         finally:
+            if escrow is not None:
+                await asyncio.to_thread(escrow.close)
             await asyncio.to_thread(audit.close)
 
 

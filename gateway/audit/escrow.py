@@ -20,6 +20,7 @@ import pyrage
 from gateway import telemetry
 from gateway.age import ARMOR_BEGIN, ARMOR_END, AgeRefused, Identity, Recipient, read_recipients
 from gateway.audit import files
+from gateway.audit.writer import AuditUnavailable
 
 DIRECTORY = "escrow"
 SUFFIX = ".age"
@@ -65,9 +66,12 @@ class Escrow:
         """Start to write.
 
         Raises:
-            OSError: the directory cannot be made.
+            AuditUnavailable: the directory cannot be made.
         """
-        files.make_directory(self._directory)
+        try:
+            files.make_directory(self._directory)
+        except OSError as error:
+            raise AuditUnavailable(f"{self._directory}: {error.strerror}: free or repair the disk") from error
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="audit-escrow", daemon=True)
         self._thread.start()

@@ -124,14 +124,17 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
     decision = await spend(exchange, services, response, charge, len(members))
     if isinstance(decision, Withhold):
         return withhold(exchange, services, decision)
+    named, now_ms = tuple(patient.text for patient in patients), services.clock.now_ms()
+    if services.escrow is not None:
+        services.escrow.note(named, seen.system, seen.ids, now_ms)
     event = tell(
         EventKind.ACCESS,
         exchange.context(),
-        services.clock.now_ms(),
+        now_ms,
         rule=route.name,
         reason=decision.reason.value,
         status=response.status,
-        patients=tuple(patient.text for patient in patients),
+        patients=named,
         opened=opened,
         rows=seen.rows,
         size_bytes=seen.decoded_bytes,

@@ -116,7 +116,7 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
     patch.setattr(Browser, "_exchange", noted)
     telemetry.configure(spoken)
     try:
-        async with stand(folder, CanaryApp()) as gate:
+        async with stand(folder, CanaryApp(), _with_escrow) as gate:
             await _live(gate, found)
             found.upstream = bytes(gate.app.bytes)
         found.traces["metrics"] = generate_latest(telemetry.REGISTRY)
@@ -129,6 +129,10 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
     finally:
         patch.undo()
         telemetry.configure()
+
+
+def _with_escrow(config: dict[str, Any]) -> None:
+    config["audit"]["escrow"] = {"recipients": [str(SAFE.to_public())]}
 
 
 async def _live(gate: Stand, day: Day) -> None:
@@ -280,6 +284,7 @@ async def test_m06_f10_nothing_that_opens_or_names_is_kept(day: Day) -> None:
         "dump.rdb",
         "reload.json",
         "operator/",
+        "escrow/",
         "backup.age",
         "metrics",
         "output of account",
@@ -332,6 +337,29 @@ async def test_m06_the_search_itself_finds_what_is_hidden(hidden: bytes) -> None
     """A search that finds nothing proves something only if it finds what is there."""
     assert _holds(b"before" + hidden + b"after", NIR, "nir")
     assert not _holds(b"before" + hidden + b"after", MAIL, "mail")
+
+
+async def test_m06_who_holds_the_escrows_identity_and_no_other_learns_who_it_was(day: Day) -> None:
+    """M06 The same day's escrow: nothing in clear for the gateway, the patient's number for the officer."""
+    entries = [
+        json.loads(line)
+        for place, data in day.traces.items()
+        if place.startswith("audit/gateway/") and place.endswith(".jsonl")
+        for line in data.splitlines()
+    ]
+    seen = {patient for entry in entries for patient in entry.get("patients", ())}
+    blocks = [
+        b"-----BEGIN" + block
+        for place, data in day.traces.items()
+        if place.startswith("audit/escrow/")
+        for block in data.split(b"-----BEGIN")[1:]
+    ]
+    plain = b"".join(pyrage.decrypt(block, [SAFE]) for block in blocks)
+    told = [json.loads(line) for line in plain.splitlines()]
+    assert {(system, clear_id) for _, system, clear_id in told} == {("parcours", PATIENT_ID)}
+    assert {pseudonym for pseudonym, _, _ in told} == seen
+    with pytest.raises(pyrage.DecryptError):
+        pyrage.decrypt(blocks[0], [DEPUTY])
 
 
 async def test_m06_no_cookie_and_no_token_is_kept(day: Day) -> None:
