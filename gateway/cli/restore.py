@@ -54,7 +54,9 @@ class _Unpacking:
             return None
         self.found.add(top)
         path = self.staging / name
-        path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        # Each folder by itself: the mode given to a whole path holds for its last part alone.
+        for folder in [self.staging / parent for parent in reversed(Path(name).parents)]:
+            folder.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
         kept = container.PRIVATE_MODE if mode == container.PRIVATE_MODE else container.MODE
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, kept)
         return _Synced(os.fdopen(handle, "wb"))

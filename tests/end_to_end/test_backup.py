@@ -61,6 +61,8 @@ async def test_a_machine_is_lost_and_comes_back(tmp_path: Path) -> None:
     assert told["parts"] == ["accounts", "audit", "config", "keys"]
     assert {log["sound"] for log in told["logs"]} == {True}
     assert told["recorded"] is True
+    assert {path.stat().st_mode & 0o077 for path in (new / "restored").iterdir()} == {0}
+    assert {path.stat().st_mode & 0o777 for path in (new / "restored" / "keys").iterdir()} == {0o600}
 
     # The operator puts everything where it was, and the accounts into an empty store.
     shutil.copytree(new / "restored" / "config", site)

@@ -148,6 +148,16 @@ def forged(*entries: tuple[str, bytes], kind: bytes = tarfile.REGTYPE, compress:
     return bytes(pyrage.encrypt(zstandard.compress(data) if compress else data, RECIPIENTS))
 
 
+def test_a_disk_that_is_full_while_it_is_read_back_is_told_at_once() -> None:
+    class Full:
+        def write(self, _: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+    data = made({"audit/x": random.Random(7).randbytes(3_000_000)})
+    with pytest.raises(OSError, match="No space left"):
+        read(io.BytesIO(data), [SAFE], lambda _, __: Full())
+
+
 _ABOUT = ("about.json", msgspec.json.encode(ABOUT))
 
 
