@@ -97,19 +97,19 @@ def _log(log: Path, name: str, keys: Sequence[VerifierKey]) -> Iterator[Member]:
         signed = verify(note, keys)
     except CheckpointRefused as error:
         raise BackupRefused(f"{log / files.CHECKPOINT}: {error}; see 'ecluse audit verify'") from error
-    # A segment without entries is begun anew by the next writer.
-    starts = [start for start in files.segment_starts(log) if start < signed.size]
-    last = starts[-1] if starts else None
-    for path in _plain_files(log):
-        relative = path.relative_to(log).as_posix()
+    listed = [(path, path.relative_to(log).as_posix()) for path in _plain_files(log)]
+    # Entries of a segment may be gone by now, its leaf hashes never. One without entries is begun anew.
+    starts = {int(found[1]) for _, relative in listed if (found := _SEGMENT_FILE.fullmatch(relative))}
+    last = max((start for start in starts if start < signed.size), default=-1)
+    for path, relative in listed:
         found = _SEGMENT_FILE.fullmatch(relative)
         if found is None:
             if relative not in {files.TREE, files.CHECKPOINT, files.LOCK, "probe"}:
                 yield from _tolerant(path, f"{name}/{relative}")
-        elif int(found[1]) == last:
-            yield from _last_segment(path, f"{name}/{relative}", found[2], signed.size - int(found[1]))
-        elif last is not None and int(found[1]) < last:
+        elif int(found[1]) < last or (int(found[1]) == last and signed.size in starts):
             yield from _tolerant(path, f"{name}/{relative}")
+        elif int(found[1]) == last:
+            yield from _last_segment(path, f"{name}/{relative}", found[2], signed.size - last)
     if tree is not None:
         yield member_of_bytes(f"{name}/{files.TREE}", tree)
     yield member_of_bytes(f"{name}/{files.CHECKPOINT}", note)

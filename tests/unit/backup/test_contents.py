@@ -72,6 +72,27 @@ def test_a_log_that_is_written_meanwhile_comes_back_as_it_was_signed(
     write(tmp_path / "copy" / "audit" / "gateway", 1, first=200)
 
 
+def test_leaf_hashes_of_segments_whose_entries_were_dropped_come_along(tmp_path: Path) -> None:
+    log = journal(tmp_path / "live" / "gateway")
+    log.open()
+    for number in range(6):
+        log.commit([encode(an_event(number), seq=log.size, salt=SALT)])
+        if number in {2, 5}:
+            log.rotate()
+    log.close()
+    for start in (0, 3):
+        files.segment_path(tmp_path / "live" / "gateway", start).unlink()
+    backed_up(tmp_path / "live", tmp_path / "copy")
+    found = {path.name: path.read_bytes() for path in (tmp_path / "copy" / "audit" / "gateway").iterdir()}
+    live = {path.name: path.read_bytes() for path in (tmp_path / "live" / "gateway").iterdir()}
+    # The lock, and the segment that was begun and holds nothing, are made anew.
+    assert found == {
+        name: data for name, data in live.items() if name != "lock" and not name.startswith("0000000006")
+    }
+    assert {"0000000000.leaves", "0000000000.checkpoint", "0000000003.leaves", "tree"} <= found.keys()
+    write(tmp_path / "copy" / "audit" / "gateway", 1, first=6)
+
+
 def test_every_moment_of_a_busy_log_is_a_good_one(tmp_path: Path) -> None:
     log, stop = journal(tmp_path / "live" / "gateway"), threading.Event()
     log.open()
