@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.accounts.store import AccountStore
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
+from gateway.audit.escrow import DIRECTORY, Escrow
 from gateway.audit.operator import local_user, record_when_needed
 from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock, SystemClock
@@ -75,15 +76,21 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
     used_clock = clock if clock is not None else SystemClock()
     async with open_store(settings) as store:
         await verify_or_set_keycheck(store, fingerprint(keys))
+        writer = files.writer_name(files.GATEWAY, settings.audit_node)
         audit = AuditWriter(
-            settings.audit_dir / files.writer_name(files.GATEWAY, settings.audit_node),
+            settings.audit_dir / writer,
             LOG_NAME,
             keys.checkpoint,
             segment_bytes=settings.segment_bytes,
             clock=used_clock,
         )
+        escrow = None
+        if settings.escrow_recipients:
+            escrow = Escrow(settings.audit_dir / DIRECTORY, writer, settings.escrow_recipients)
         await asyncio.to_thread(audit.open)
         try:
+            if escrow is not None:
+                escrow.open()
             yield Services(
                 policy=policy,
                 keys=keys,
@@ -96,8 +103,11 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
                 cookies=CookieReader(keys.binding, ticket.COOKIE),
                 asserter=AssertionMaker(keys.assertion, policy.issuer),
                 audit=audit,
+                escrow=escrow,
             )
         finally:
+            if escrow is not None:
+                await asyncio.to_thread(escrow.close)
             await asyncio.to_thread(audit.close)
 
 

@@ -24,11 +24,13 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("gateway.cli.serve", "Run the gateway."),
     "demo": ("gateway.cli.demo", "Run a small e-health app with the gateway in front of it."),
     "config": ("gateway.cli.config", "Check, explain and reload the configuration."),
-    "keys": ("gateway.cli.keys", "Make the gateway's keys, show their public parts."),
+    "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
     "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),
     "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),
+    "backup": ("gateway.cli.backup", "Back up accounts, audit log, configuration and keys, encrypted."),
+    "restore": ("gateway.cli.restore", "Read a backup back, and hold it against its manifest."),
     "store": ("gateway.cli.store", "Look at the store, adopt an emptied one."),
 }
 

@@ -19,6 +19,7 @@ from gateway.cli.audit_account import account
 from gateway.cli.audit_checkpoint import exchange
 from gateway.cli.audit_export import with_filters_of
 from gateway.cli.audit_follow import follow_command
+from gateway.cli.audit_identify import identify
 from gateway.cli.audit_keep import keep_command
 from gateway.cli.audit_output import verdict, verdict_values
 from gateway.cli.audit_patient import patient
@@ -110,6 +111,9 @@ def verify(
     return EXIT_REFUSED if any(isinstance(result, Broken) for result in results) else EXIT_DONE
 
 
+audit.add_command(identify)
+
+
 def _logs(directory: Path) -> list[Path]:
     logs = files.log_directories(directory)
     if not logs:
@@ -171,6 +175,6 @@ def _progress() -> Iterator[Callable[[str], Callable[[int], None]]]:
 
 for each in (
     *(query, patient, account, stats, follow_command, keep_command, purge),
-    *(prove, publish, exchange, stamp_command, with_filters_of(query), ship),
+    *(prove, publish, exchange, stamp_command, with_filters_of(query), ship, identify),
 ):
     audit.add_command(each)

@@ -1,22 +1,27 @@
-"""``ecluse keys``: make the gateway's keys, show their public parts."""
+"""``ecluse keys``: make the gateway's keys, replace one, show their public parts."""
 
 import base64
 import json
+import secrets
 from pathlib import Path
 
 import click
 
 from gateway.audit.checkpoint import LOG_NAME, verifier_of
 from gateway.audit.files import verifier_keys
+from gateway.audit.operator import local_user, operator_log
+from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail, json_option
 from gateway.cli.loading import keys_or_exit, load_or_exit
-from gateway.configuration import KeysRefused, init_keys, public_key
-from gateway.configuration.keys import PURPOSES
+from gateway.clock import SystemClock
+from gateway.configuration import KeysRefused, init_keys, public_key, rotate_key
+from gateway.configuration.keys import PURPOSES, ROTATED
+from gateway.vocabulary.events import AuditEvent, EventKind
 
 
 @click.group(epilog="Example:  ecluse keys init --dir /etc/ecluse/keys")
 def keys() -> None:
-    """Make the gateway's keys, show their public parts."""
+    """Make the gateway's keys, replace one, show their public parts."""
 
 
 @keys.command(epilog="Example:  ecluse keys init --dir /etc/ecluse/keys")
@@ -72,4 +77,41 @@ def show(config_path: str, as_json: bool) -> int:
     for key in earlier:
         click.echo(f"{'  before it':<22}{key}")
     click.echo(f"{'assertion public key':<22}{assertion} (Ed25519)")
+    return EXIT_DONE
+
+
+@keys.command(epilog='Example:  ecluse keys rotate pseudonyms --reason "yearly, ticket 4711"')
+@click.argument("purpose", type=click.Choice(ROTATED))
+@click.option("--reason", required=True, help="Why; it stands in the audit log.")
+@config_option
+@json_option
+def rotate(purpose: str, reason: str, config_path: str, as_json: bool) -> int:
+    """Make a new key the current one of its ring; the old ones stay, so that what they made is still found.
+
+    Every gateway takes it up at its next start: copy the file to the other nodes before. Patients in the log
+    get other pseudonyms from then on, and queries look for both; what the caps count is not touched.
+    """
+    loaded = load_or_exit(config_path)
+    held, kid = keys_or_exit(loaded.settings), secrets.token_hex(4)
+    try:
+        with operator_log(loaded.settings.audit_dir, LOG_NAME, held.checkpoint) as log:
+            log.record(
+                AuditEvent(
+                    EventKind.KEYS_MADE,
+                    SystemClock().now_ms(),
+                    operator=local_user(),
+                    reason=reason,
+                    policy_id=loaded.policy.policy_id,
+                    detail=(("purpose", purpose), ("kid", kid), ("before", getattr(held, purpose).current)),
+                )
+            )
+            rotate_key(loaded.settings.keys_dir, purpose, kid)
+    except (AuditUnavailable, KeysRefused) as error:
+        fail(str(error), EXIT_FAULT)
+    file = loaded.settings.keys_dir / f"{purpose}.json"
+    if as_json:
+        click.echo(json.dumps({"purpose": purpose, "current": kid, "file": str(file)}))
+    else:
+        click.echo(f"{purpose}: {kid} is the current key.")
+        click.echo(f"Copy {file} to every node and to your safe, then restart each gateway.", err=True)
     return EXIT_DONE

@@ -187,7 +187,7 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
     """Return the settings that differ and cannot change while the door is open."""
     names = (
         *("listen_address", "listen_port", "tls_certificate", "tls_key", "metrics_address", "metrics_port"),
-        *("state_dir", "keys_dir", "audit_dir", "audit_node", "keeper", "store_url"),
+        *("state_dir", "keys_dir", "audit_dir", "audit_node", "keeper", "store_url", "escrow_recipients"),
     )
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 

@@ -6,6 +6,7 @@ from gateway.configuration.keys import (
     init_keys,
     load_keys,
     public_key,
+    rotate_key,
 )
 from gateway.configuration.load import ConfigurationFaults, Fault, load
 from gateway.configuration.settings import Collector, Loaded, Settings
@@ -22,4 +23,5 @@ __all__ = [
     "load",
     "load_keys",
     "public_key",
+    "rotate_key",
 ]

@@ -19,6 +19,8 @@ from gateway.vocabulary.keys import KeyRing, Keys
 
 PURPOSES = tuple(item.name for item in fields(Keys))
 KEY_BYTES = 32
+ROTATED = ("pseudonyms",)
+"""The rings that take a new key beside the old ones, which stay."""
 _MAX_FILE_BYTES = 65_536
 _FINGERPRINTED = b"ecluse key check v1"
 _LEAST_DISTINCT_BYTES = 8
@@ -59,6 +61,41 @@ def init_keys(directory: Path, randomness: Callable[[int], bytes] = secrets.toke
     return paths
 
 
+def rotate_key(
+    directory: Path, purpose: str, kid: str, randomness: Callable[[int], bytes] = secrets.token_bytes
+) -> None:
+    """Put a new key under the id *kid* into the ring of *purpose* and make it the current one; the old ones stay.
+
+    The file is replaced at once and durably, with the owner it had. A gateway takes the new key up at its
+    next start.
+
+    Raises:
+        KeysRefused: the ring cannot be read or written, or has a key of that id.
+    """
+    path = directory / f"{purpose}.json"
+    ring = _read_ring(path, purpose)
+    if kid in ring.keys:
+        raise KeysRefused(f"{path} has a key {kid} already: try again, another id is drawn")
+    keys = {**ring.keys, kid: randomness(KEY_BYTES)}
+    encoded = {each: base64.b64encode(key).decode() for each, key in keys.items()}
+    draft = path.with_suffix(".new")
+    try:
+        owner = path.stat()
+        draft.unlink(missing_ok=True)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            file.write(json.dumps({"purpose": purpose, "current": kid, "keys": encoded}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync_directory(directory)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise KeysRefused(f"{path} cannot be replaced: {error.strerror}; check its owner and mode") from error
+
+
 def load_keys(directory: Path) -> Keys:
     """Read every key ring of *directory*.
 
@@ -85,14 +122,16 @@ def load_keys(directory: Path) -> Keys:
 
 
 def fingerprint(keys: Keys) -> str:
-    """Return 64 hex digits that change with any current key and reveal none.
+    """Return 64 hex digits that change with the first key of any ring and reveal none.
 
-    The store keeps it, so that a gateway started with other keys is refused before it does harm.
+    The store keeps it, so that a gateway started with other keys is refused before it does harm. A ring that
+    took a new key beside its old ones is still the same ring.
     """
     digest = hashlib.sha256()
     for purpose in PURPOSES:
         ring: KeyRing = getattr(keys, purpose)
-        digest.update(hmac.digest(ring.key(), _FINGERPRINTED + b"|" + purpose.encode(), "sha256"))
+        first = next(iter(ring.keys.values()))
+        digest.update(hmac.digest(first, _FINGERPRINTED + b"|" + purpose.encode(), "sha256"))
     return digest.hexdigest()
 
 

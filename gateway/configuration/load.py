@@ -220,6 +220,7 @@ class _Reading:
             witnesses=witnesses,
             enterprise_id=main.audit.enterprise_id,
             collector=collector,
+            escrow_recipients=tuple(main.audit.escrow.recipients) if main.audit.escrow else (),
             tls_certificate=certificate,
             tls_key=key,
             metrics_address=gateway.metrics.address if gateway.metrics else "127.0.0.1",

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
 from gateway.configuration.words import (
     Address,
+    AgeRecipient,
     BaseUrl,
     Bytes,
     CollectorUrl,
@@ -130,6 +131,13 @@ class CollectorSpec(Spec):
     """PEM file of its private key."""
 
 
+class EscrowSpec(Spec):
+    """Who may turn pseudonyms back: ids in clear, encrypted so that this machine cannot read them."""
+
+    recipients: Annotated[list[AgeRecipient], Field(min_length=1, max_length=16)]
+    """Public keys of age, `age1...`, of the data-protection officer and a deputy; their identities stay elsewhere."""
+
+
 class AuditSpec(Spec):
     """The audit log."""
 
@@ -157,6 +165,9 @@ class AuditSpec(Spec):
     """Your IANA private enterprise number, for syslog's structured data; the default is the one for examples."""
     collector: CollectorSpec | None = None
     """Where `ecluse audit ship` sends the log, such as a SIEM."""
+    """Size at which a new segment file is begun."""
+    escrow: EscrowSpec | None = None
+    """Who may turn pseudonyms back with `ecluse audit identify`; nobody can without it."""
 
 
 class BodySpec(Spec):

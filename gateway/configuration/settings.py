@@ -64,6 +64,7 @@ class Settings:
     address; it may carry a password and is therefore kept out of the repr. *tls_certificate* and
     *tls_key* are PEM files, both set or both None. *metrics_port* is None when no metrics are served.
     *audit_node* is None where one node writes alone; *audit_also* are the log folders of the others.
+    *escrow_recipients* are public keys of age; empty: no escrow is kept.
     """
 
     config_path: Path
@@ -85,6 +86,7 @@ class Settings:
     witnesses: tuple[WitnessSettings, ...] = ()
     enterprise_id: int = 32_473
     collector: Collector | None = None
+    escrow_recipients: tuple[str, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     metrics_address: str = "127.0.0.1"

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
+from gateway.age import AgeRefused, read_recipients
 from gateway.policy.paths import PathRefused, canonical_path, compile_template
 from gateway.policy.policy import Network
 
@@ -277,6 +278,15 @@ def _status(value: object) -> object:
     return text
 
 
+def _age_recipient(text: str) -> str:
+    try:
+        read_recipients([text])
+    except AgeRefused as error:
+        what, _, mend = str(error).partition(": ")
+        raise problem(what, mend) from None
+    return text
+
+
 def _scalar(value: object) -> object:
     # YAML reads 1 as a number where the operator means the text of a parameter.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -304,6 +314,8 @@ CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 LocalPath = Annotated[str, AfterValidator(_local_path)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Status = Annotated[str, BeforeValidator(_status)]
+AgeRecipient = Annotated[str, AfterValidator(_age_recipient)]
+"""A public key of age, ``age1...``."""
 Scalar = Annotated[str, BeforeValidator(_scalar)]
 Category = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64)]
 Port = Annotated[int, Field(ge=1, le=65_535)]

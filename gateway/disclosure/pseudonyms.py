@@ -1,34 +1,50 @@
 """Patients as keyed pseudonyms: the same person gives the same value, and nobody without the key can tell who."""
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gateway.vocabulary.keys import KeyRing
+from gateway.vocabulary.keys import Keys
 
 _BLOCK_BYTES = 64
 _SIZE_BYTES = 16
 _MEMBER_BYTES = 8
+_MEMBERS = b"ecluse patients in the caps v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Pseudonym:
-    """*text*: ``<kid>:<32 hex>`` for the log; *member*: the first 8 bytes, for the store's sets."""
+    """*text*: ``<kid>:<32 hex>`` for the log; *member*: 8 bytes for the store's sets."""
 
     text: str
     member: bytes
 
 
-def pseudonym(ring: KeyRing, system: str, clear_id: str) -> Pseudonym:
-    """Return HMAC-SHA256 (RFC 2104) of system, U+001F and id, cut to 16 bytes, under the current key of *ring*."""
+def pseudonym(keys: Keys, system: str, clear_id: str) -> Pseudonym:
+    """Return what stands for the patient *clear_id* of the numbering *system*, in the log and in the caps.
+
+    *text* is HMAC-SHA256 (RFC 2104) of system, U+001F and id, cut to 16 bytes, under the current key of the
+    pseudonyms. *member* is keyed BLAKE2b (RFC 7693) of the same under a key derived from that of the account
+    ids: a cap counts the same patient once, whether the pseudonyms' key was replaced meanwhile or not.
+    """
+    told = f"{system}\x1f{clear_id}".encode("utf-8", "surrogatepass")
+    ring = keys.pseudonyms
     inner, outer = _keyed(ring.keys[ring.current])
     inside = inner.copy()
-    inside.update(f"{system}\x1f{clear_id}".encode("utf-8", "surrogatepass"))
+    inside.update(told)
     outside = outer.copy()
     outside.update(inside.digest())
-    digest: bytes = outside.digest()[:_SIZE_BYTES]
-    return Pseudonym(f"{ring.current}:{digest.hex()}", digest[:_MEMBER_BYTES])
+    text = f"{ring.current}:{outside.digest()[:_SIZE_BYTES].hex()}"
+    member = _counted(keys.names.key()).copy()
+    member.update(told)
+    return Pseudonym(text, member.digest())
+
+
+@lru_cache(maxsize=8)
+def _counted(key: bytes) -> Any:
+    return hashlib.blake2b(key=hmac.digest(key, _MEMBERS, "sha256"), digest_size=_MEMBER_BYTES)
 
 
 @lru_cache(maxsize=8)

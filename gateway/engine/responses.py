@@ -126,8 +126,7 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
             decide_response(Outcome(route.name, readable=False)),
             (("why", seen.why.value),),
         )
-    ring = services.keys.pseudonyms
-    patients = [disclosure.pseudonym(ring, seen.system, clear) for clear in seen.ids]
+    patients = [disclosure.pseudonym(services.keys, seen.system, clear) for clear in seen.ids]
     members = tuple(patient.member for patient in patients)
     opened = route.kind is RouteKind.RECORD
     charge = Charge(
@@ -140,14 +139,17 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
     decision = await spend(exchange, services, response, charge, len(members))
     if isinstance(decision, Withhold):
         return withhold(exchange, services, decision)
+    named, now_ms = tuple(patient.text for patient in patients), services.clock.now_ms()
+    if services.escrow is not None:
+        services.escrow.note(named, seen.system, seen.ids, now_ms)
     event = tell(
         EventKind.ACCESS,
         exchange.context(),
-        services.clock.now_ms(),
+        now_ms,
         rule=route.name,
         reason=decision.reason.value,
         status=response.status,
-        patients=tuple(patient.text for patient in patients),
+        patients=named,
         opened=opened,
         rows=seen.rows,
         size_bytes=seen.decoded_bytes,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.accounts.store import AccountStore
+from gateway.audit.escrow import Escrow
 from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock
 from gateway.engine.shown import Shown
@@ -42,3 +43,4 @@ class Services:
     classes: dict[str, str] = field(default_factory=dict)
     stopping: bool = False
     shown: Shown = field(default_factory=Shown)
+    escrow: Escrow | None = None

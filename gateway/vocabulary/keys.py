@@ -21,8 +21,9 @@ class Keys:
     """Every key the gateway holds. Ed25519 private keys are their 32 raw bytes.
 
     session: gateway cookies (HS256) and their forms' tokens. binding: hashes of app cookies. names:
-    account ids. sealing: secrets at rest (AES-256-GCM). pseudonyms: patients. assertion: Ed25519,
-    X-Ecluse-Assertion. checkpoint: Ed25519, audit checkpoints.
+    account ids, and the patients that caps count under them. sealing: secrets at rest (AES-256-GCM).
+    pseudonyms: patients in the log. assertion: Ed25519, X-Ecluse-Assertion. checkpoint: Ed25519, audit
+    checkpoints.
     """
 
     session: KeyRing

@@ -72,7 +72,7 @@ class LimitSet:
 class Charge:
     """What one response would spend.
 
-    *opened* and *listed* are 8-byte patient members (limits.member), disjoint and distinct.
+    *opened* and *listed* are 8-byte patient members (disclosure.pseudonym), disjoint and distinct.
     """
 
     opened: tuple[bytes, ...] = ()

@@ -237,8 +237,8 @@ async def test_k07_two_nodes_share_one_counter(gate: Stand, person: Person) -> N
         state_dir=gate.loaded.settings.state_dir,
     )
     try:
-        ring = gate.services.keys.pseudonyms
-        members = tuple(pseudonym(ring, "parcours", str(number)).member for number in range(1001, 1010))
+        keys = gate.services.keys
+        members = tuple(pseudonym(keys, "parcours", str(number)).member for number in range(1001, 1010))
         question = RevealQuestion(gate.ref(person.login).id, None, limits, Charge(opened=members))
         assert isinstance((await reveal(other, question)).spend, Spent)
         assert (await browser.get("/dossiers/1500")).status == 200

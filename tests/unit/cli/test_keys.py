@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.audit.checkpoint import verifier_of
+from gateway.audit.query import pseudonyms
 from gateway.configuration import load_keys
 from tests.unit.cli.test_config import CONFIGS, run
 
@@ -59,3 +60,36 @@ def test_a_checkpoint_key_that_has_turned_is_still_shown_to_auditors(
     told = json.loads(capsys.readouterr().out)
     assert told["audit_verifier_keys_before"] == [verifier_of("ecluse", before.key()).text()]
     assert told["audit_verifier_key"] not in told["audit_verifier_keys_before"]
+
+
+def test_a_new_key_of_the_pseudonyms_is_recorded_and_the_old_one_still_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (CONFIGS / "working_smallest.yml").read_text()
+    text = text.replace("gateway:", f"gateway:\n  keys_dir: keys\n  state_dir: {tmp_path}/state", 1)
+    config = tmp_path / "ecluse.yaml"
+    config.write_text(text)
+    assert run("keys", "init", "--config", str(config)) == 0
+    before = pseudonyms(load_keys(tmp_path / "keys").pseudonyms, "urn:a", "4711")
+    capsys.readouterr()
+
+    assert run("keys", "rotate", "pseudonyms", "--config", str(config)) == 2
+    assert "--reason" in capsys.readouterr().err
+    assert run("keys", "rotate", "sealing", "--reason", "x", "--config", str(config)) == 2
+    capsys.readouterr()
+    assert run("keys", "rotate", "pseudonyms", "--reason", "yearly", "--config", str(config), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    ring = load_keys(tmp_path / "keys").pseudonyms
+    assert ring.current == told["current"]
+    after = pseudonyms(ring, "urn:a", "4711")
+    assert after[0].startswith(f"{told['current']}:")
+    assert after[1:] == before
+
+    (log,) = (tmp_path / "state" / "audit" / "operator").glob("*.jsonl")
+    (entry,) = (json.loads(line) for line in log.read_bytes().splitlines())
+    assert (entry["kind"], entry["reason"]) == ("keys-made", "yearly")
+    assert entry["detail"] == {
+        "purpose": "pseudonyms",
+        "kid": ring.current,
+        "before": before[0].split(":")[0],
+    }

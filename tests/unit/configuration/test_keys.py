@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.configuration import KeysRefused, fingerprint, init_keys, load_keys, public_key
+from gateway.configuration import KeysRefused, fingerprint, init_keys, load_keys, public_key, rotate_key
 from gateway.configuration.keys import PURPOSES
 
 
@@ -178,3 +178,49 @@ def test_public_key_verifies_what_the_ring_signs(made: Path) -> None:
     ring = load_keys(made).assertion
     private = Ed25519PrivateKey.from_private_bytes(ring.key())
     assert public_key(ring) == private.public_key().public_bytes_raw()
+
+
+def test_a_rotated_ring_keeps_its_old_keys_its_owner_and_the_stores_trust(made: Path) -> None:
+    before = load_keys(made)
+    rotate_key(made, "pseudonyms", "fresh1")
+    after = load_keys(made)
+    assert after.pseudonyms.current == "fresh1"
+    assert next(iter(after.pseudonyms.keys)) == before.pseudonyms.current
+    assert after.pseudonyms.keys[before.pseudonyms.current] == before.pseudonyms.key()
+    assert after.pseudonyms.key() != before.pseudonyms.key()
+    assert stat.S_IMODE((made / "pseudonyms.json").stat().st_mode) == 0o600
+    assert sorted(path.name for path in made.iterdir()) == sorted(f"{purpose}.json" for purpose in PURPOSES)
+    # The store was made with the ring, not with one key of it: the gateway starts again.
+    assert fingerprint(after) == fingerprint(before)
+
+
+def test_a_key_id_is_never_used_twice(made: Path) -> None:
+    kid = load_keys(made).pseudonyms.current
+    with pytest.raises(KeysRefused, match="already"):
+        rotate_key(made, "pseudonyms", kid)
+    assert list(load_keys(made).pseudonyms.keys) == [kid]
+
+
+def test_a_rotation_that_meets_a_full_disk_leaves_the_ring_as_it_was(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (made / "pseudonyms.json").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeysRefused, match="No space left"):
+        rotate_key(made, "pseudonyms", "fresh1")
+    assert (made / "pseudonyms.json").read_bytes() == before
+    assert not (made / "pseudonyms.new").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root")
+def test_root_gives_the_rotated_file_back_to_the_gateways_user(made: Path) -> None:
+    os.chown(made / "pseudonyms.json", 65_534, 65_534)
+    with pytest.raises(KeysRefused, match="belongs to another user"):
+        rotate_key(made, "pseudonyms", "fresh1")
+    os.chown(made / "pseudonyms.json", 0, 65_534)
+    rotate_key(made, "pseudonyms", "fresh1")
+    assert (made / "pseudonyms.json").stat().st_gid == 65_534

@@ -1,0 +1,1 @@
+"""Backups: what a site cannot make again, in one file that only its recipients can read."""
