@@ -73,25 +73,27 @@ def grouped(places: Places, question: Question, columns: Sequence[str], *, by: s
     names = (*columns, *sql.MEASURES)
     statement = sql.select_groups(question, columns, by=by)
     span = Span(question.from_ms, question.to_ms)
-    return list(_answer(places, lambda engine: _rows(engine.run(statement, span), names)))
+    return list(_answer(places, lambda engine: _rows(engine.run(statement, span, _needles(question)), names)))
 
 
 def _events(engine: Embedded, question: Question) -> Iterator[Row]:
-    span, accounts = Span(question.from_ms, question.to_ms), None
+    span, accounts, needles = Span(question.from_ms, question.to_ms), None, _needles(question)
     if question.patients:
         # Accesses are sorted by patient, events by account: first where the patient was named, then there.
-        found = list(engine.run(sql.select_places(question), span))
+        found = list(engine.run(sql.select_places(question), span, needles))
         if not found:
             return
         span = Span(moments=sorted({at_ms for at_ms, _ in found}))
         accounts = sorted({account for _, account in found}, key=lambda account: account or "")
-    yield from _rows(engine.run(sql.select_events(question, accounts=accounts), span), tuple(EVENT_COLUMNS))
+    found_events = engine.run(sql.select_events(question, accounts=accounts), span, needles)
+    yield from _rows(found_events, tuple(EVENT_COLUMNS))
 
 
 def _accesses(engine: Embedded, question: Question) -> Iterator[Row]:
     if question.patients and not sql.needs_events(question):
         span = Span(question.from_ms, question.to_ms)
-        yield from _rows(engine.run(sql.select_accesses(question), span), tuple(ACCESS_COLUMNS))
+        named = engine.run(sql.select_accesses(question), span, _needles(question))
+        yield from _rows(named, tuple(ACCESS_COLUMNS))
         return
     found = _events(engine, replace(question, limit=None))
     yield from islice(_each_patient(found, question), question.limit)
@@ -104,6 +106,15 @@ def _each_patient(events: Iterator[Row], question: Question) -> Iterator[Row]:
         kept = {name: event[name] for name in ACCESS_COLUMNS if name in event}
         for patient in sorted(named & asked if asked else named, reverse=question.newest):
             yield {"patient": patient, **kept}
+
+
+def _needles(question: Question) -> tuple[str, ...]:
+    """Return values of which one stands, letter for letter, in the journal's line of whatever answers."""
+    for values in (question.patients, question.accounts):
+        # What JSON writes otherwise than it is said cannot be searched for as text.
+        if values and all(value.isprintable() and not {'"', "\\"} & {*value} for value in values):
+            return values
+    return (question.request_id,) if question.request_id and question.request_id.isalnum() else ()
 
 
 def _rows(found: Iterator[tuple[Any, ...]], names: Sequence[str]) -> Iterator[Row]:

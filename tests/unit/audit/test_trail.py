@@ -1,7 +1,7 @@
 """Journal and archive are one log: whatever was archived, every question has the answer it had before."""
 
 import shutil
-from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -94,27 +94,22 @@ QUESTIONS = [
 Answer = list[dict[str, Any]]
 
 
-def answers(places: Path | Sequence[Path], question: Question) -> tuple[Answer, Answer, list[Answer]]:
-    groups = [
-        (),
-        ("account",),
-        ("day", "kind"),
-        ("patient", "app"),
-        ("control", "writer"),
-        ("hour", "opened"),
-    ]
+GROUPINGS = [(), ("account",), ("day", "kind"), ("patient", "app"), ("control", "writer"), ("hour", "opened")]
+
+
+def answers(places: Path, question: Question, grouping: tuple[str, ...]) -> tuple[Answer, Answer, Answer]:
     return (
         list(ask(places, question)),
         list(accesses(places, question)),
-        [grouped(places, question, columns) for columns in groups],
+        grouped(places, question, grouping),
     )
 
 
 @pytest.fixture(scope="module")
 def archived(journals: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same trail archived nowhere near, in part, unevenly and whole."""
+    """The same trail archived in part, unevenly, and whole."""
     places = []
-    for upto in ((1, 0, 0), (5, 9, 2), (12, 4, 4), (12, 9, 4)):
+    for upto in ((5, 9, 2), (12, 9, 4)):
         place = tmp_path_factory.mktemp("archived")
         shutil.copytree(journals, place, dirs_exist_ok=True)
         archive(place, dict(zip(COUNTS, upto, strict=True)))
@@ -122,13 +117,13 @@ def archived(journals: Path, tmp_path_factory: pytest.TempPathFactory) -> list[P
     return places
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=str)
+@pytest.mark.parametrize(("question", "grouping"), zip(QUESTIONS, cycle(GROUPINGS), strict=False), ids=str)
 def test_what_was_archived_changes_no_answer(
-    journals: Path, archived: list[Path], question: Question
+    journals: Path, archived: list[Path], question: Question, grouping: tuple[str, ...]
 ) -> None:
-    expected = answers(journals, question)
+    expected = answers(journals, question, grouping)
     for place in archived:
-        assert answers(place, question) == expected
+        assert answers(place, question, grouping) == expected
 
 
 def expected_accesses(journals: Path, patients: set[str]) -> Answer:
