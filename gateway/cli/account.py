@@ -15,11 +15,14 @@ from gateway.accounts.store import Changed, ChangeRefused, Labels
 from gateway.assembly import Office
 from gateway.audit.describe import session_label
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli.account_lock import lock
 from gateway.cli.account_office import (
     Row,
     event_of,
     people_of,
     realm_of,
+    realm_option,
+    reason_option,
     run,
     show_rows,
     standing_of,
@@ -31,8 +34,6 @@ from gateway.valkey.client import StoreUnavailable
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.identity import Standing
 
-realm_option = click.option("--realm", "realm_name", help="The realm; not needed when there is only one.")
-reason_option = click.option("--reason", required=True, help="Why; it stands in the audit log.")
 class_option = click.option("--class", "account_class", help="The class that picks the caps.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 logins_argument = click.argument("logins", nargs=-1, required=True, metavar="LOGIN...")
@@ -158,39 +159,6 @@ def show(login: str, realm_name: str | None, config_path: str, *, as_json: bool)
     return EXIT_DONE
 
 
-@account.command(epilog='Example:  ecluse account lock dr.martin --reason "password stolen"')
-@click.argument("logins", nargs=-1, metavar="LOGIN...")
-@click.option(
-    "--from",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path, exists=True),
-    help="Also every account in this CSV file (column login).",
-)
-@reason_option
-@realm_option
-@config_option
-@json_option
-def lock(
-    logins: tuple[str, ...],
-    path: Path | None,
-    reason: str,
-    realm_name: str | None,
-    config_path: str,
-    *,
-    as_json: bool,
-) -> int:
-    """Contain accounts: every session ends at once, on every node, and nobody gets in until unlock."""
-    if not logins and path is None:
-        fail("name at least one LOGIN, or a file with --from", EXIT_FAULT)
-
-    async def act(office: Office, asked: Person) -> Changed | ChangeRefused:
-        return await office.accounts.lock(asked.ref.id, reason, ref=asked.ref)
-
-    return _change(
-        config_path, realm_name, logins, path, EventKind.ACCOUNT_LOCKED, "lock", reason, act, as_json
-    )
-
-
 @account.command(epilog='Example:  ecluse account unlock dr.martin --reason "password changed, ticket 4711"')
 @logins_argument
 @reason_option
@@ -206,7 +174,7 @@ def unlock(
         return await office.accounts.unlock(asked.ref.id)
 
     return _change(
-        config_path, realm_name, logins, None, EventKind.ACCOUNT_UNLOCKED, "unlock", reason, act, as_json
+        config_path, realm_name, logins, EventKind.ACCOUNT_UNLOCKED, "unlock", reason, act, as_json
     )
 
 
@@ -224,9 +192,7 @@ def reset(
     async def act(office: Office, asked: Person) -> Changed | ChangeRefused:
         return await office.accounts.reset(asked.ref.id)
 
-    return _change(
-        config_path, realm_name, logins, None, EventKind.FACTOR_RESET, "reset", reason, act, as_json
-    )
+    return _change(config_path, realm_name, logins, EventKind.FACTOR_RESET, "reset", reason, act, as_json)
 
 
 @account.command(epilog='Example:  ecluse account retire dr.martin --reason "left the hospital"')
@@ -243,9 +209,7 @@ def retire(
     async def act(office: Office, asked: Person) -> Changed | ChangeRefused:
         return await office.accounts.retire(asked.ref.id)
 
-    return _change(
-        config_path, realm_name, logins, None, EventKind.ACCOUNT_LOCKED, "retire", reason, act, as_json
-    )
+    return _change(config_path, realm_name, logins, EventKind.ACCOUNT_LOCKED, "retire", reason, act, as_json)
 
 
 @account.command(
@@ -342,7 +306,6 @@ def _change(
     config_path: str,
     realm_name: str | None,
     logins: Sequence[str],
-    path: Path | None,
     kind: EventKind,
     act_name: str,
     reason: str,
@@ -351,12 +314,9 @@ def _change(
 ) -> int:
     async def work(office: Office) -> tuple[list[Row], int]:
         realm = realm_of(office, realm_name)
-        people = list(people_of(office, realm, logins))
-        if path is not None:
-            people += read_people(path, realm, office.keys.names)
         rows: list[Row] = []
         code = EXIT_DONE
-        for asked in people:
+        for asked in people_of(office, realm, logins):
             office.record(event_of(office, kind, asked, act_name, reason))
             done = await act(office, asked)
             refused = isinstance(done, ChangeRefused)
@@ -383,3 +343,6 @@ def _may_be_invited(office: Office, known: Account, realm: Realm) -> bool:
 
 def _mend(standing: Standing) -> str:
     return "unlock it first" if standing is Standing.LOCKED else "reset it first, with a reason"
+
+
+account.add_command(lock)

@@ -37,6 +37,9 @@ FAULTS = (
 )
 Row = dict[str, str | int | None]
 
+realm_option = click.option("--realm", "realm_name", help="The realm; not needed when there is only one.")
+reason_option = click.option("--reason", required=True, help="Why; it stands in the audit log.")
+
 
 def run[Answer](config_path: str, work: Callable[[Office], Awaitable[Answer]]) -> Answer:
     """Open the office, do *work* in it and return its answer; leave with 2 when something is missing."""

@@ -76,7 +76,12 @@ def test_a_life_at_the_desk(desk: Desk) -> None:
     assert [row["login"] for row in rows] == ["dr.martin", "ben"]
     assert all(len(row["code"]) == 19 for row in rows)
     rows, code = desk.reads("lock", "dr.martin", "--reason", "stolen")
-    assert rows == [{"login": "dr.martin", "outcome": "done", "standing": "locked", "sessions_closed": 0}]
+    assert rows == [
+        {
+            "login": "dr.martin", "outcome": "done", "standing": "locked", "sessions_closed": 0, "known": "yes",
+            "fault": None,
+        }
+    ]  # fmt: skip
     told, code = desk.reads("show", "DR.MARTIN")
     assert isinstance(told, dict)
     assert (told["standing"], told["locked_reason"], code) == ("locked", "stolen", 0)
@@ -136,11 +141,35 @@ def test_importing_a_list(desk: Desk) -> None:
     assert code_of(desk.types("import", str(people))) == 2
     assert len(desk.events()) == before
     assert code_of(desk.types("show", "zoe")) == 1
-    # Containment of a whole list.
-    people.write_text("login\nzoe\ndr.martin\n", encoding="utf-8")
-    rows_, code = desk.reads("lock", "--from", str(people), "--reason", "September")
-    assert isinstance(rows_, list)
-    assert (code, [row["standing"] for row in rows_]) == (0, ["locked", "locked"])
+
+
+@pytest.mark.parametrize("text", ["zoe\n\nDR.Martin\ndr.martin\n", "class;Login\nx;zoe\n;dr.martin\n"])
+def test_containing_a_whole_list(desk: Desk, text: str) -> None:
+    desk.reads("invite", "dr.martin")
+    people = desk.directory / "stolen.txt"
+    people.write_text(text, encoding="utf-8")
+    done = desk.types("lock", "--file", str(people), "--reason", "September", "--json")
+    rows = {row["login"]: (row["outcome"], row["standing"], row["known"]) for row in json.loads(done.stdout)}
+    assert (code_of(done), rows) == (
+        0,
+        {"zoe": ("done", "locked", "no"), "dr.martin": ("done", "locked", "yes")},
+    )
+    assert "nobody had invited them, so look at the spelling: zoe" in done.stderr
+    assert [(event["kind"], event["account"]) for event in desk.events()[1:]] == [
+        ("account-locked", "zoe"),
+        ("account-locked", "dr.martin"),
+    ]
+
+
+def test_one_impossible_login_keeps_no_other_open(desk: Desk) -> None:
+    people = desk.directory / "stolen.txt"
+    people.write_text("ben\ndr.m\u0430rtin\nlea\n", encoding="utf-8")
+    rows, code = desk.reads("lock", "--from", str(people), "--reason", "September")
+    assert isinstance(rows, list)
+    assert (code, [row["outcome"] for row in rows]) == (1, ["done", "failed", "done"])
+    assert "stolen.txt:2: " in rows[1]["fault"]
+    assert "foreign-script" in rows[1]["fault"]
+    assert [event["account"] for event in desk.events()] == ["ben", "lea"]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +180,8 @@ def test_importing_a_list(desk: Desk) -> None:
         (("invite", "x", "--class", "surgeon"), "class 'surgeon' is not one of realm 'chu'"),
         (("invite", "x", "--realm", "nowhere"), "one of chu"),
         (("sessions", "x", "--close-all"), "--reason"),
+        (("lock", "dr.m\u0430rtin", "ben", "--reason", "x"), "foreign-script"),
+        (("lock", "--file", "/nowhere.txt", "--reason", "x"), "No such file"),
     ],
 )
 def test_bad_input_is_named_and_changes_nothing(desk: Desk, words: tuple[str, ...], said: str) -> None:
