@@ -27,6 +27,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "keys": ("gateway.cli.keys", "Make the gateway's keys, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
+    "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),
     "store": ("gateway.cli.store", "Look at the store, adopt an emptied one."),
 }
 
