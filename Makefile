@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test lint format lock clean
+.PHONY: help demo demo-check scope-check test lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ demo: $(READY) ## start the gateway in front of a small e-health app and say who
 
 demo-check: $(READY) ## play the attack of September 2025 against the demo; one JSON line at the end
 	@exec $(BIN)/python -m gateway demo --check
+
+scope-check: $(READY) ## let ten accounts rob the demo, and compare `ecluse breach scope` with what they took
+	@exec $(BIN)/python -m gateway demo --scope-check
 
 test: lint ## every check and every test
 	@expression=$$(.ci/peers) && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term

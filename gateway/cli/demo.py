@@ -36,7 +36,12 @@ _HIGHEST_PORT = 65_535
 @click.option(
     "--check", is_flag=True, help="Play the attack of September 2025 unattended; one JSON line at the end."
 )
-def demo(port: int, directory: Path | None, *, check: bool) -> None:
+@click.option(
+    "--scope-check",
+    is_flag=True,
+    help="Let ten accounts take thousands of patients, and compare with `breach scope`; one JSON line at the end.",
+)
+def demo(port: int, directory: Path | None, *, check: bool, scope_check: bool) -> None:
     """Run a small e-health app with the gateway in front of it.
 
     Exit codes: 0 stopped, or all as it must be; 1 the check found something off; 2 it could not start.
@@ -44,6 +49,8 @@ def demo(port: int, directory: Path | None, *, check: bool) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     if check:
         sys.exit(importlib.import_module("gateway.demo.check").check(directory))
+    if scope_check:
+        sys.exit(importlib.import_module("gateway.demo.scope_check").scope_check(directory))
     if port_taken(port):
         raise click.ClickException(f"port {port} of this machine is in use: choose another with --port")
     try:

@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gateway.configuration.keys import load_keys
 from gateway.configuration.load import load
-from gateway.demo.children import ChildError, bound_to_us, free_port
+from gateway.demo.children import ChildError, free_port
 from gateway.demo.configuration import REALM, SYSTEM
 from gateway.demo.evidence import Access, Comparison, audited, compare, served
 from gateway.demo.people import PROFESSIONALS, STOLEN, Professional
+from gateway.demo.playing import Job, play, python
 from gateway.demo.stage import Stage, raise_stage
 from gateway.demo.thieves import GUESSES
 from gateway.vocabulary.limits import Control
@@ -25,10 +24,7 @@ _WORKERS = ("j.dumont", "e.marchand", "d.rousseau", "m.nguyen")
 _FIRST_OF_WORK = 1_101
 _APART = 100
 _LEAST_EXCHANGES = 8
-_PLAY_S = 300.0
 _MEASURE_S = 300.0
-
-Job = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +92,17 @@ def check(directory: Path | None = None) -> int:
 async def _play(stage: Stage) -> Played:
     people = {person.login: person for person in PROFESSIONALS}
     cap = _cap(stage, people[_SCRAPER])
-    unguarded = await _run("steal", _thief(stage, STOLEN[0], stage.app_port))
+    unguarded = await play("steal", _thief(stage, STOLEN[0], stage.app_port))
     _say(
         f"Without the gateway, one stolen password shows {len(_patients(unguarded))} patients,"
         f" through {_open_doors(unguarded)} of {len(unguarded['doors'])} doors."
     )
-    thefts = await asyncio.gather(*(_run("steal", _thief(stage, person, stage.port)) for person in STOLEN))
+    thefts = await asyncio.gather(*(play("steal", _thief(stage, person, stage.port)) for person in STOLEN))
     stolen = set().union(*(_patients(theft) for theft in thefts))
     tries = sum(theft["requests"] for theft in thefts)
     _say(f"With it, ten stolen passwords and {tries} tries show {len(stolen)} patients.")
 
-    scrape = await _run("scrape", _worker(stage, people[_SCRAPER]))
+    scrape = await play("scrape", _worker(stage, people[_SCRAPER]))
     got = len(_scraped(scrape))
     _say(f"A scraper with a code too gets {got} patients in {scrape['seconds']} s; the cap is {cap}.")
 
@@ -114,7 +110,7 @@ async def _play(stage: Stage) -> Played:
         _worker(stage, people[login]) | {"first": _FIRST_OF_WORK + place * _APART}
         for place, login in enumerate(_WORKERS)
     )
-    works = await asyncio.gather(*(_run("work", day) for day in days))
+    works = await asyncio.gather(*(play("work", day) for day in days))
     comparison = _compare(stage, [scrape, *works])
     _say(f"Clients received {comparison.served} accesses, the audit log holds {comparison.audited}.")
     return Played(unguarded, tuple(thefts), scrape, tuple(works), cap, comparison)
@@ -200,16 +196,10 @@ def _brief(access: Access) -> str:
     return f"{login}, {len(patients)} patients ({patients[0]} ...)"
 
 
-async def _run(role: str, job: Job) -> Job:
-    output = await _python(["-m", "gateway.demo.players", role], json.dumps(job).encode(), _PLAY_S)
-    played: Job = json.loads(output)
-    return played
-
-
 async def _overhead() -> float | None:
     """Measure what the guard costs, while nothing else runs; None when it could not be measured."""
     try:
-        output = await _python(["-m", "loadtest.overhead", "--json"], b"", _MEASURE_S)
+        output = await python(["-m", "loadtest.overhead", "--json"], b"", _MEASURE_S)
     except ChildError as error:
         _say(str(error))
         return None
@@ -218,24 +208,3 @@ async def _overhead() -> float | None:
         f"Requests a second, medians of {told['rounds']} rounds: {told['bare']} bare, {told['guarded']} guarded."
     )
     return round(float(told["ratio"]), 3)
-
-
-async def _python(arguments: Sequence[str], given: bytes, within_s: float) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=bound_to_us(),
-    )
-    try:
-        async with asyncio.timeout(within_s):
-            output, words = await process.communicate(given)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise ChildError(f"{' '.join(arguments)} took more than {within_s:g} s") from None
-    if process.returncode != 0:
-        raise ChildError(f"{' '.join(arguments)} failed: {words.decode(errors='replace')[-2_000:]}")
-    return output

@@ -132,7 +132,36 @@ async def work(job: Job) -> Job:
     }
 
 
-ROLES: dict[str, Callable[[Job], Awaitable[Job]]] = {"steal": steal, "scrape": scrape, "work": work}
+async def plunder(job: Job) -> Job:
+    """Take what an account can reach: records one by one, lists, searches, the interface, exports.
+
+    *job* holds the ids to open and the addresses to call. Tells who was shown by a record, and who in any way.
+    """
+    client = Client(job["gate"])
+    await _enter(client, job)
+    knows = _recogniser()
+    opened: set[int] = set()
+    for target in job["records"]:
+        opened.update(_shown(knows, await client.request("GET", target)))
+    for target in job["places"]:
+        await client.request("GET", target)
+    exchanges = [shown for _, _, answer in client.seen if (shown := _shown(knows, answer))]
+    await client.close()
+    return {
+        "login": job["login"],
+        "requests": len(client.seen),
+        "statuses": Counter(str(answer.status) for _, _, answer in client.seen),
+        "opened": sorted(opened),
+        "exchanges": exchanges,
+    }
+
+
+ROLES: dict[str, Callable[[Job], Awaitable[Job]]] = {
+    "steal": steal,
+    "scrape": scrape,
+    "work": work,
+    "plunder": plunder,
+}
 
 
 def main(arguments: list[str]) -> int:

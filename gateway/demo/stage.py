@@ -11,7 +11,7 @@ import pyotp
 
 from gateway.demo.children import Child, free_port, start, wait_until_listening
 from gateway.demo.configuration import write_configuration
-from gateway.demo.people import PROFESSIONALS
+from gateway.demo.people import PROFESSIONALS, Professional
 
 _STOP_S = 6.0
 
@@ -65,8 +65,14 @@ def start_gateway(directory: Path, config: Path, *, optimised: bool = False) -> 
     return start("the gateway", arguments, directory / "gateway.log", optimised=optimised)
 
 
-def raise_stage(port: int, directory: Path | None = None) -> Stage:
-    """Start the app and the gateway, and enrol the people.
+def raise_stage(
+    port: int,
+    directory: Path | None = None,
+    *,
+    people: tuple[Professional, ...] = PROFESSIONALS,
+    unbounded: bool = False,
+) -> Stage:
+    """Start the app and the gateway, and enrol *people*. *unbounded* raises every cap out of reach.
 
     Raises:
         ChildError: one of them did not start; nothing is left running.
@@ -77,14 +83,14 @@ def raise_stage(port: int, directory: Path | None = None) -> Stage:
         # The processes start while this one still loads what it needs to speak to them.
         app = start("the demo app", ["-m", "gateway.demo", str(stage.app_port)], folder / "app.log")
         stage.children.append(app)
-        stage.config = write_configuration(folder, port, stage.app_port)
+        stage.config = write_configuration(folder, port, stage.app_port, unbounded=unbounded)
         if not (folder / "keys").exists():
             importlib.import_module("gateway.configuration.keys").init_keys(folder / "keys")
         gateway = start_gateway(folder, stage.config)
         stage.children.append(gateway)
         seeding = importlib.import_module("gateway.demo.seeding")
         wait_until_listening(gateway, port)
-        stage.secrets, stage.invitations = asyncio.run(seeding.enrol_people(stage.config, PROFESSIONALS))
+        stage.secrets, stage.invitations = asyncio.run(seeding.enrol_people(stage.config, people))
         wait_until_listening(app, stage.app_port)
     except BaseException:
         stage.strike()
