@@ -205,6 +205,7 @@ class Survey:
         self._asked = asked
         self._contexts: dict[Context, int] = {}
         self._known: list[Context] = []
+        self._figures: dict[Context, tuple[Figures, ...]] = {}
         self._total, self._medical = Figures(), Figures()
         self._accounts: dict[tuple[str, str], Figures] = {}
         self._apps: dict[str, Figures] = {}
@@ -349,7 +350,11 @@ class Survey:
         )
 
     def _all_of(self, context: Context) -> tuple[Figures, ...]:
-        return (self._total, *self._figures_of(context), self._door_of(context).figures)
+        known = self._figures.get(context)
+        if known is None:
+            known = (self._total, *self._figures_of(context), self._door_of(context).figures)
+            self._figures[context] = known
+        return known
 
     def scope(self) -> Scope:
         """Return what was counted. Everything stands in an order of its own, whatever the events' was."""

@@ -2,10 +2,10 @@
 
 import csv
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ COLUMNS = (
 """Columns of the list of patients."""
 
 Progress = Callable[[str], Callable[[int], None]]
-_LIST = "exposures"
+_LIST, _CSV = "exposures", "exposures.csv"
+_TELL_EVERY = 1_000
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -65,9 +66,10 @@ class Dossier:
             for line in file:
                 yield decoder.decode(line)
 
-    def csv_lines(self) -> Iterator[str]:
-        """Yield the list of patients as CSV, a line each, heading first."""
-        return _csv_lines(self.exposures(), self.letters)
+    @property
+    def csv_path(self) -> Path:
+        """Return the file that holds the list of patients as CSV."""
+        return self.directory / _CSV
 
 
 @dataclass(slots=True)
@@ -87,7 +89,8 @@ class _Counting:
             self.reading.add(event["writer"], event)
             yield from self.survey.take(event)
             self.taken += 1
-            self.progress(self.taken)
+            if not self.taken % _TELL_EVERY:
+                self.progress(self.taken)
 
 
 def make_dossier(
@@ -133,10 +136,7 @@ def make_dossier(
     scope = survey.scope()
     letters = {shown: f"L{number}" for number, shown in enumerate(scope.letters, start=1)}
     dossier = Dossier(scope, facts, tuple(footings), letters, "", directory)
-    made = hashlib.sha256()
-    for line in dossier.csv_lines():
-        made.update(line.encode())
-    return Dossier(scope, facts, tuple(footings), letters, made.hexdigest(), directory)
+    return replace(dossier, list_sha256=_write_csv(dossier))
 
 
 def leads(
@@ -158,24 +158,38 @@ def leads(
     return tuple((account, client, count) for (account, client), count in sorted(found.items()))
 
 
-def _csv_lines(exposures: Iterable[Exposure], letters: Mapping[Shown, str]) -> Iterator[str]:
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in exposures:
-        yield held.getvalue()
-        held.seek(0)
-        held.truncate()
-        writer.writerow(_harmless(cell) for cell in _cells(one, letters))
-    yield held.getvalue()
+def _write_csv(dossier: Dossier) -> str:
+    """Write the list of patients and return its SHA-256 (hex)."""
+    with dossier.csv_path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_cells(one, dossier.letters[one.shown]) for one in dossier.exposures())
+    with dossier.csv_path.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest()
 
 
-def _cells(one: Exposure, letters: Mapping[Shown, str]) -> Iterator[str]:
-    yield from (one.patient, letters[one.shown], str(one.opened), str(one.listed), str(one.exported))
-    yield from (rfc3339(one.first_ms), rfc3339(one.last_ms), " ".join(one.categories))
-    yield "yes" if one.medical else "no"
-    yield from (" ".join(one.accounts), " ".join(one.apps), " ".join(one.establishments), str(one.bytes))
-    yield " ".join(f"{writer}:{seq}" for writer, seq in one.evidence)
+def _cells(one: Exposure, letter: str) -> tuple[str | int, ...]:
+    return (
+        _harmless(one.patient),
+        letter,
+        one.opened,
+        one.listed,
+        one.exported,
+        rfc3339(one.first_ms),
+        rfc3339(one.last_ms),
+        _joined(one.categories),
+        "yes" if one.medical else "no",
+        _joined(one.accounts),
+        _joined(one.apps),
+        _joined(one.establishments),
+        one.bytes,
+        _harmless(" ".join([f"{writer}:{seq}" for writer, seq in one.evidence])),
+    )
+
+
+@lru_cache(maxsize=1_024)
+def _joined(names: tuple[str, ...]) -> str:
+    return _harmless(" ".join(names))
 
 
 def _harmless(text: str) -> str:
@@ -186,4 +200,9 @@ def _harmless(text: str) -> str:
 def rfc3339(at_ms: int) -> str:
     """Return Unix milliseconds as UTC, to the millisecond."""
     seconds, milliseconds = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=100_000)
+def _second(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,5 +1,6 @@
 """A dossier put together: as a page, on paper, as JSON or as the list of patients alone."""
 
+import shutil
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +46,9 @@ def write_report(dossier: Dossier, form: Form, path: Path, command: str) -> None
     if form is Form.PDF:
         write_pdf(document(dossier, command, _MOST_PEOPLE[form]), path)
         return
+    if form is Form.CSV:
+        shutil.copyfile(dossier.csv_path, path)
+        return
     with path.open("wb") as file:
         file.writelines(_pieces(dossier, form, command))
 
@@ -71,8 +75,6 @@ def document(dossier: Dossier, command: str, most_people: int) -> Document:
 
 
 def _pieces(dossier: Dossier, form: Form, command: str) -> Iterator[bytes]:
-    if form is Form.CSV:
-        return (line.encode() for line in dossier.csv_lines())
     if form is Form.HTML:
         return html_pieces(document(dossier, command, _MOST_PEOPLE[form]))
     alone = {
