@@ -22,14 +22,18 @@ def test_recipients_come_back_in_order_and_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "age1", PUBLIC[:-1], PUBLIC.replace("age1", "age2"), "ssh-ed25519 AAAA", "é"]
+    "text",
+    ["", "age1", PUBLIC[:-1], PUBLIC.replace("age1", "age2"), "ssh-ed25519 AAAA", "é"],
+    ids=["empty", "bare", "cut", "other-version", "ssh", "no-ascii"],
 )
 def test_what_is_no_recipient_is_refused(text: str) -> None:
     with pytest.raises(AgeRefused, match="no age recipient"):
         read_recipients([text])
 
 
-@pytest.mark.parametrize("text", [str(IDENTITY), str(IDENTITY).lower(), f" {IDENTITY}"])
+@pytest.mark.parametrize(
+    "text", [str(IDENTITY), str(IDENTITY).lower(), f" {IDENTITY}"], ids=["as-is", "small", "blank"]
+)
 def test_a_secret_key_in_the_wrong_place_is_not_repeated(text: str) -> None:
     with pytest.raises(AgeRefused, match="secret key") as caught:
         read_recipients([text])
@@ -58,6 +62,7 @@ def test_an_identity_under_a_passphrase_opens_with_it_alone(tmp_path: Path) -> N
         ("AGE-SECRET-KEY-1XYZ", "no identity file"),
         (PUBLIC, "no identity file"),
     ],
+    ids=["empty", "comment", "cut", "recipient"],
 )
 def test_other_files_are_no_identity(tmp_path: Path, content: str, why: str) -> None:
     (tmp_path / "key.txt").write_text(content)
