@@ -1,17 +1,13 @@
 """``ecluse audit``: the commands of auditors; verify stands here, the others in files of their own."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey, parse_verifier_key
-from gateway.audit.encoding import visible
 from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_account import account
@@ -21,8 +17,7 @@ from gateway.cli.audit_patient import patient
 from gateway.cli.audit_query import query
 from gateway.cli.audit_stats import stats
 from gateway.cli.loading import keys_or_exit, load_or_exit
-
-_PROGRESS_AFTER_S = 1.0
+from gateway.cli.progress import progress
 
 
 @click.group(epilog="Example:  ecluse audit query --account dr.martin --from 24h --reason 'ticket 1432'")
@@ -63,8 +58,8 @@ def verify(
     try:
         exported = _open_exported(exported_paths, keys)
         logs = _logs(directory)
-        with _progress() as progress:
-            results = [_verify_one(log, keys, exported, progress(log.name)) for log in logs]
+        with progress() as begin:
+            results = [_verify_one(log, keys, exported, begin(log.name)) for log in logs]
     except (CannotRead, OSError) as error:
         fail(str(error), EXIT_FAULT)
     # An exported checkpoint without a log says that the whole log is gone.
@@ -113,30 +108,6 @@ def _open_exported(paths: tuple[Path, ...], keys: list[VerifierKey]) -> dict[str
             raise CannotRead(f"{path}: {error}") from error
         exported.setdefault(checkpoint.origin, []).append(checkpoint)
     return exported
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], Callable[[int], None]]]:
-    """Give a way to tell how far reading is; nothing is shown during the first second, nor off a terminal."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), TextColumn("{task.completed:,} entries"), TimeElapsedColumn()
-    bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
-
-    def begin(name: str) -> Callable[[int], None]:
-        task = bar.add_task(visible(name))
-
-        def advance(count: int) -> None:
-            bar.update(task, completed=count)
-            if console.is_terminal and (bar.tasks[0].elapsed or 0.0) > _PROGRESS_AFTER_S:
-                bar.start()
-                bar.refresh()
-
-        return advance
-
-    try:
-        yield begin
-    finally:
-        bar.stop()
 
 
 for each in (query, patient, account, stats, follow_command):
