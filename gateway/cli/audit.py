@@ -1,18 +1,14 @@
 """``ecluse audit``: the commands of auditors; verify stands here, the others in files of their own."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey, parse_verifier_key
-from gateway.audit.encoding import visible
 from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_account import account
@@ -38,8 +34,7 @@ from gateway.cli.audit_ship import ship
 from gateway.cli.audit_stamp import stamp_command
 from gateway.cli.audit_stats import stats
 from gateway.cli.loading import keys_or_exit, load_or_exit
-
-_PROGRESS_AFTER_S = 1.0
+from gateway.cli.progress import progress
 
 
 @click.group(epilog="Example:  ecluse audit query --account dr.martin --from 24h --reason 'ticket 1432'")
@@ -93,8 +88,8 @@ def verify(
         seen, unseen = witnessed_logs(logs, keys, asked.trust, as_json=as_json)
         for state in seen:
             exported.setdefault(state.checkpoint.origin, []).append(state.checkpoint)
-        with _progress() as progress:
-            results = [_verify_one(log, keys, exported, progress(log.name)) for log in logs]
+        with progress() as begin:
+            results = [_verify_one(log, keys, exported, begin(log.name)) for log in logs]
         results += unseen
     except (CannotRead, OSError) as error:
         fail(str(error), EXIT_FAULT)
@@ -109,9 +104,6 @@ def verify(
     for result in results:
         click.echo(msgspec.json.encode(verdict_values(result)).decode() if as_json else verdict(result))
     return EXIT_REFUSED if any(isinstance(result, Broken) for result in results) else EXIT_DONE
-
-
-audit.add_command(identify)
 
 
 def _logs(directory: Path) -> list[Path]:
@@ -147,30 +139,6 @@ def _open_exported(paths: tuple[Path, ...], keys: list[VerifierKey]) -> dict[str
             raise CannotRead(f"{path}: {error}") from error
         exported.setdefault(checkpoint.origin, []).append(checkpoint)
     return exported
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], Callable[[int], None]]]:
-    """Give a way to tell how far reading is; nothing is shown during the first second, nor off a terminal."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), TextColumn("{task.completed:,} entries"), TimeElapsedColumn()
-    bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
-
-    def begin(name: str) -> Callable[[int], None]:
-        task = bar.add_task(visible(name))
-
-        def advance(count: int) -> None:
-            bar.update(task, completed=count)
-            if console.is_terminal and (bar.tasks[0].elapsed or 0.0) > _PROGRESS_AFTER_S:
-                bar.start()
-                bar.refresh()
-
-        return advance
-
-    try:
-        yield begin
-    finally:
-        bar.stop()
 
 
 for each in (

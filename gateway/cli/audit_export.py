@@ -17,7 +17,7 @@ from gateway.audit import files
 from gateway.audit.export.facts import DOCUMENTATION_PEN, Observer
 from gateway.audit.export.formats import FORMATS, texts
 from gateway.audit.query import Question, ask
-from gateway.cli import EXIT_DONE, config_option
+from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
 from gateway.cli.audit_consult import consult_options, open_consultation, reading
 from gateway.configuration import Loaded
 
@@ -116,7 +116,10 @@ def _written(output: str) -> Iterator[TextIO]:
     path = Path(output)
     draft = path.with_name(path.name + ".new")
     # It names professionals and what they looked at: for its owner's eyes.
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        fail(f"the export could not be made: {path}: {error.strerror}", EXIT_FAULT)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             yield file

@@ -5,7 +5,7 @@ import tempfile
 import threading
 import zoneinfo
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,18 @@ from gateway.audit.breach.seal import SUFFIX, open_seal, seal
 from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey
 from gateway.audit.encoding import visible
 from gateway.audit.files import LogDamaged
-from gateway.audit.operator import local_user, operator_log
+from gateway.audit.manifest import ManifestDamaged
 from gateway.audit.query import Question, ask
 from gateway.audit.scope import Asked
 from gateway.audit.verify import open_checkpoint
-from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail
 from gateway.cli.account_logins import LoginsRefused, read_logins
-from gateway.cli.audit_consult import moment
+from gateway.cli.audit_consult import consult_options, moment, open_consultation
 from gateway.cli.breach_verify import verify
-from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.loading import load_or_exit
 from gateway.cli.progress import progress
 from gateway.clock import SystemClock
-from gateway.configuration import KeysRefused, load_keys
 from gateway.policy.policy import Policy
-from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import Keys
 from gateway.vocabulary.records import Sensitivity
 
@@ -45,15 +42,6 @@ _SETTLED_MS = 2_000
 
 _SIGN_TRIES = 6
 _SIGN_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the journals and keys are; *policy* None without configuration."""
-
-    audit_dir: Path
-    keys: Keys
-    policy: Policy | None
 
 
 @click.group(
@@ -107,18 +95,7 @@ def breach() -> None:
     type=click.Choice(["client"]),
     help="Also name other accounts seen from the same addresses: a lead, not a finding.",
 )
-@click.option(
-    "--audit-dir",
-    type=click.Path(path_type=Path),
-    help="Folder of the journals, in place of the configuration's.",
-)
-@click.option(
-    "--keys-dir", type=click.Path(path_type=Path), help="Keys, with --audit-dir and no configuration."
-)
-@click.option(
-    "--copy", "is_copy", is_flag=True, help="--audit-dir is a copy: this consultation is not recorded."
-)
-@click.option("--reason", "why", help="Why you ask: recorded with the consultation.")
+@consult_options
 @config_option
 def scope(
     *,
@@ -147,23 +124,26 @@ def scope(
         raise click.UsageError("Say what to write: --html, --pdf, --json or --csv.")
     if not from_ms < to_ms <= SystemClock().now_ms() - _SETTLED_MS:
         raise click.UsageError("--to must lie after --from, and have passed two seconds ago or more.")
-    place = _place(audit_dir, keys_dir, config_path, is_copy=is_copy)
-    asked = Asked(_names(accounts, logins_path, place.policy, realm_name), from_ms, to_ms, realm_name)
-    facts = _facts(place.policy, told)
-    verifiers = list(files.verifier_keys(place.keys.checkpoint, LOG_NAME))
+    trail = open_consultation(audit_dir, keys_dir, config_path, is_copy=is_copy)
+    if trail.keys is None:
+        raise click.UsageError("A report is proven and signed with the checkpoint keys: give --keys-dir.")
+    policy = load_or_exit(config_path).policy if audit_dir is None else None
+    asked = Asked(_names(accounts, logins_path, policy, realm_name), from_ms, to_ms, realm_name)
+    facts = _facts(policy, told)
+    verifiers = list(files.verifier_keys(trail.keys.checkpoint, LOG_NAME))
     as_of = _states(as_of_paths, verifiers) if as_of_paths else None
-    if not is_copy:
-        _record(place, why, asked, form)
+    question = Question(accounts=asked.accounts, realm=asked.realm, from_ms=from_ms, to_ms=to_ms)
+    trail.record("breach scope", why, question, form=form)
     command = _command(asked, form, facts, widen, as_of_paths)
     try:
         with tempfile.TemporaryDirectory(prefix="ecluse-breach-") as held:
-            dossier = _dossier(place, asked, facts, verifiers, as_of, Path(held))
+            dossier = _dossier(trail.places, question, asked, facts, verifiers, as_of, Path(held))
             if widen is not None:
-                question = Question(realm=asked.realm, from_ms=from_ms, to_ms=to_ms)
-                found = leads(asked, dossier.scope.clients, ask(place.audit_dir, question), dossier.footings)
+                everybody = replace(question, accounts=())
+                found = leads(asked, dossier.scope.clients, ask(trail.places, everybody), dossier.footings)
                 dossier = replace(dossier, leads=found)
-            _write(dossier, Form(form), output, command, place.keys)
-    except (LogDamaged, NotYetSigned, ReadingDiffers) as error:
+            _write(dossier, Form(form), output, command, trail.keys)
+    except (LogDamaged, ManifestDamaged, NotYetSigned, ReadingDiffers) as error:
         fail(f"no report can stand on these logs: {error}", EXIT_REFUSED)
     except PdfMissing as error:
         fail(str(error), EXIT_FAULT)
@@ -171,18 +151,6 @@ def scope(
         fail(f"the report could not be made: {error}", EXIT_FAULT)
     _tell(dossier, output)
     return EXIT_DONE
-
-
-def _place(audit_dir: Path | None, keys_dir: Path | None, config_path: str, *, is_copy: bool) -> _Place:
-    if is_copy and audit_dir is None:
-        raise click.UsageError("--copy says that --audit-dir is a copy: give --audit-dir too.")
-    if keys_dir is not None and audit_dir is not None:
-        try:
-            return _Place(audit_dir, load_keys(keys_dir), None)
-        except KeysRefused as error:
-            fail(str(error), EXIT_FAULT)
-    loaded = load_or_exit(config_path)
-    return _Place(audit_dir or loaded.settings.audit_dir, keys_or_exit(loaded.settings), loaded.policy)
 
 
 def _names(
@@ -255,42 +223,19 @@ def _states(paths: Sequence[Path], keys: Sequence[VerifierKey]) -> dict[str, Che
     return states
 
 
-def _record(place: _Place, why: str | None, asked: Asked, form: str) -> None:
-    if not why:
-        raise click.UsageError("Consultations are recorded with their reason: give --reason TEXT.")
-    event = AuditEvent(
-        EventKind.AUDIT_QUERIED,
-        SystemClock().now_ms(),
-        realm=asked.realm,
-        operator=local_user(),
-        detail=(
-            ("act", "breach-scope"),
-            ("reason", why),
-            ("accounts", ", ".join(asked.accounts)),
-            ("from_ms", str(asked.from_ms)),
-            ("to_ms", str(asked.to_ms)),
-            ("form", form),
-        ),
-    )
-    try:
-        with operator_log(place.audit_dir, LOG_NAME, place.keys.checkpoint) as log:
-            log.record(event)
-    except AuditUnavailable as error:
-        fail(f"the consultation could not be recorded, so it is refused: {error}", EXIT_FAULT)
-
-
 def _dossier(
-    place: _Place,
+    places: Sequence[Path],
+    question: Question,
     asked: Asked,
     facts: Facts,
     verifiers: Sequence[VerifierKey],
     as_of: dict[str, Checkpoint] | None,
     held: Path,
 ) -> Dossier:
-    question = Question(accounts=asked.accounts, realm=asked.realm, from_ms=asked.from_ms, to_ms=asked.to_ms)
-    logs = files.log_directories(place.audit_dir)
+    logs = [log for place in places for log in files.log_directories(place)]
     if not logs:
-        fail(f"{place.audit_dir} holds no audit log: give the folder of all journals", EXIT_FAULT)
+        where = ", ".join(map(str, places))
+        fail(f"{where} holds no audit log: give the folder of all journals", EXIT_FAULT)
     waiting = threading.Event()
     for left in range(_SIGN_TRIES - 1, -1, -1):
         try:
@@ -298,7 +243,7 @@ def _dossier(
                 return make_dossier(
                     asked,
                     logs,
-                    lambda: ask(place.audit_dir, question),
+                    lambda: ask(places, question),
                     verifiers,
                     held,
                     facts,

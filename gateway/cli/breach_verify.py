@@ -53,17 +53,18 @@ def verify(
         keys = [parse_verifier_key(text) for text in key_texts]
     except CheckpointRefused as error:
         raise click.BadParameter(str(error), param_hint="--key") from None
+    places: tuple[Path, ...] = (audit_dir,) if audit_dir is not None else ()
     if not keys:
         loaded = load_or_exit(config_path)
         keys = list(files.verifier_keys(keys_or_exit(loaded.settings).checkpoint, LOG_NAME))
-        audit_dir = audit_dir or loaded.settings.audit_dir
+        places = (audit_dir,) if audit_dir is not None else loaded.settings.audit_dirs
     note = sig_path or report.with_name(report.name + SUFFIX)
     try:
         sealed = open_seal(note.read_bytes(), keys)
         if (sealed.sha256, sealed.size_bytes) != digest_file(report):
             fail(f"ALTERED  {report} is not what {note} signs", EXIT_REFUSED)
-        if audit_dir is not None:
-            _hold_against(audit_dir, sealed.states, keys)
+        if places:
+            _hold_against(places, sealed.states, keys)
     except CheckpointRefused as error:
         fail(f"ALTERED  {note}: {error}", EXIT_REFUSED)
     except LogDamaged as error:
@@ -77,7 +78,7 @@ def verify(
         told = {
             "sound": True,
             "sha256": sealed.sha256,
-            "journals_checked": audit_dir is not None,
+            "journals_checked": bool(places),
             "states": states,
         }
         click.echo(msgspec.json.encode(told).decode())
@@ -85,16 +86,16 @@ def verify(
     click.echo(f"sound   {report}: sha256 {sealed.sha256}")
     for state in states:
         click.echo(visible(f"        stands on {state['origin']}, {state['size']} entries"))
-    if audit_dir is None:
+    if not places:
         click.echo("the journals were not looked at: give --audit-dir", err=True)
     return EXIT_DONE
 
 
-def _hold_against(audit_dir: Path, states: Sequence[Checkpoint], keys: Sequence[VerifierKey]) -> None:
-    logs = {log.name: log for log in files.log_directories(audit_dir)}
+def _hold_against(places: Sequence[Path], states: Sequence[Checkpoint], keys: Sequence[VerifierKey]) -> None:
+    logs = {log.name: log for place in places for log in files.log_directories(place)}
     with progress() as begin:
         for state in states:
             name = state.origin.rpartition("/")[2]
             if name not in logs:
-                raise LogDamaged(f"the log {state.origin} is not in {audit_dir}")
+                raise LogDamaged(f"the log {state.origin} is not in {', '.join(map(str, places))}")
             stand(logs[name], keys, Reading(Asked((), 0, _FOR_EVER_MS)), as_of=state, progress=begin(name))

@@ -1,7 +1,6 @@
 """Making a dossier: the logs are read and proven, the events counted, the patients sorted and kept on disk."""
 
 import csv
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.audit.breach.footing import Footing, Reading, stand
+from gateway.audit.breach.seal import digest_file
 from gateway.audit.breach.sorting import sorted_sights
 from gateway.audit.checkpoint import Checkpoint, VerifierKey
 from gateway.audit.scope import Asked, Exposure, Scope, Shown, Sight, Survey
@@ -164,8 +164,7 @@ def _write_csv(dossier: Dossier) -> str:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(_cells(one, dossier.letters[one.shown]) for one in dossier.exposures())
-    with dossier.csv_path.open("rb") as written:
-        return hashlib.file_digest(written, "sha256").hexdigest()
+    return digest_file(dossier.csv_path)[0]
 
 
 def _cells(one: Exposure, letter: str) -> tuple[str | int, ...]:

@@ -102,7 +102,14 @@ CODES: Final[dict[EventKind, Coded]] = {
     EventKind.STOPPED: Coded(Code.APPLICATION_ACTIVITY, Code.APPLICATION_STOP, "E"),
     EventKind.STORE_ADOPTED: _CONFIGURED,
     EventKind.KEYS_MADE: _CONFIGURED,
+    EventKind.BACKUP_MADE: _CONFIGURED,
+    EventKind.BACKUP_RESTORED: _CONFIGURED,
     EventKind.AUDIT_QUERIED: Coded(Code.AUDIT_LOG_USED, None, "R"),
+    EventKind.AUDIT_PURGED: Coded(Code.AUDIT_LOG_USED, None, "D"),
+    EventKind.RETENTION_SET: _CONFIGURED,
+    EventKind.AUDIT_IDENTIFIED: Coded(Code.AUDIT_LOG_USED, None, "R"),
+    EventKind.AUDIT_PROVED: Coded(Code.AUDIT_LOG_USED, None, "R"),
+    EventKind.CHECKPOINT_CONTRADICTED: _ALERT,
     EventKind.GAP: Coded(Code.SECURITY_ALERT, Code.RECORDING_STARTED, "E"),
 }
 _QUERY: Final = Coded(Code.QUERY, None, "E")

@@ -48,7 +48,14 @@ CATEGORIES: Final[dict[EventKind, tuple[str, str, tuple[str, ...]]]] = {
     EventKind.STOPPED: ("event", "process", ("end",)),
     EventKind.STORE_ADOPTED: _CONFIGURATION,
     EventKind.KEYS_MADE: _CONFIGURATION,
+    EventKind.BACKUP_MADE: ("event", "database", ("access",)),
+    EventKind.BACKUP_RESTORED: ("event", "database", ("change",)),
     EventKind.AUDIT_QUERIED: ("event", "database", ("access",)),
+    EventKind.AUDIT_PURGED: ("event", "database", ("change",)),
+    EventKind.RETENTION_SET: _CONFIGURATION,
+    EventKind.AUDIT_IDENTIFIED: ("event", "database", ("access",)),
+    EventKind.AUDIT_PROVED: ("event", "database", ("access",)),
+    EventKind.CHECKPOINT_CONTRADICTED: ("alert", "database", ("info",)),
     EventKind.GAP: ("event", "process", ("info",)),
 }
 """``event.kind``, the ``event.category`` and its ``event.type``, each an allowed value of ECS."""

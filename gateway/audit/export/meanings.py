@@ -60,7 +60,14 @@ MEANINGS: Final[dict[EventKind, Meaning]] = {
     EventKind.STOPPED: Meaning("Gateway stopped", 5, _OK),
     EventKind.STORE_ADOPTED: Meaning("Store adopted", 4, _OK),
     EventKind.KEYS_MADE: Meaning("Keys made", 5, _OK),
+    EventKind.BACKUP_MADE: Meaning("Backup made", 5, _OK),
+    EventKind.BACKUP_RESTORED: Meaning("Backup restored", 4, _OK),
     EventKind.AUDIT_QUERIED: Meaning("Audit log consulted", 5, _OK),
+    EventKind.AUDIT_PURGED: Meaning("Audit entries older than the retention dropped", 4, _OK),
+    EventKind.RETENTION_SET: Meaning("Retention of the audit log stated", 5, _OK),
+    EventKind.AUDIT_IDENTIFIED: Meaning("Pseudonyms turned back into patients", 4, _OK),
+    EventKind.AUDIT_PROVED: Meaning("Proof of an audit entry taken out", 5, _OK),
+    EventKind.CHECKPOINT_CONTRADICTED: Meaning("A kept checkpoint contradicts the audit log", 3, _NO),
     EventKind.GAP: Meaning("Audit log resumed after an interruption", 4, _UNKNOWN),
 }
 _STRANGE: Final = Meaning("Event of another version", 5, _UNKNOWN)

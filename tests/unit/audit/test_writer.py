@@ -321,7 +321,9 @@ async def test_a_disk_that_does_not_answer_is_not_healthy(
         await opened.append(an_event(1))
     answer.set()
     assert await waiting == 0
-    assert opened.healthy
+    async with asyncio.timeout(10):
+        while not opened.healthy:
+            await asyncio.sleep(0.005)
 
 
 async def test_the_queue_is_bounded(opened: AuditWriter, monkeypatch: pytest.MonkeyPatch) -> None:
