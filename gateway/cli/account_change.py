@@ -16,6 +16,7 @@ from gateway.vocabulary.events import AuditEvent, EventKind
 
 Act = Callable[[Office, Person], Awaitable[Changed | ChangeRefused]]
 UNRECORDED = "done-unrecorded"
+_AGAIN = "then run the same command again, which records it"
 
 
 def change(
@@ -76,22 +77,20 @@ def contain(
                 break
             events.append(event_of(office, kind, asked, act_name, reason))
         for row, event in zip(rows, events, strict=True):
-            if not recorded(office, event, f"{row['login']}: {act_name}") and row["outcome"] == "done":
+            told = recorded(office, event, f"{row['login']}: {act_name}", _AGAIN)
+            if not told and row["outcome"] == "done":
                 row["outcome"] = UNRECORDED
         return rows, EXIT_FAULT if stopped else _code(rows)
 
     return show_rows(*run(config_path, work), as_csv=False, as_json=as_json)
 
 
-def recorded(office: Office, event: AuditEvent, what: str) -> bool:
-    """Record what was done already; say it loudly when the log cannot take it."""
+def recorded(office: Office, event: AuditEvent, what: str, mend: str = "note it elsewhere") -> bool:
+    """Record what was done already; say it loudly, with the *mend*, when the log cannot take it."""
     try:
         office.record(event)
     except (AuditUnavailable, ValueError) as error:
-        click.echo(
-            f"ecluse: {what} WAS DONE BUT IS NOT RECORDED: {error}. Then run the same command again: it records it.",
-            err=True,
-        )
+        click.echo(f"ecluse: {what} WAS DONE BUT IS NOT RECORDED: {error}; {mend}", err=True)
         return False
     return True
 
