@@ -31,6 +31,7 @@ from gateway.cli.account_office import (
 )
 from gateway.cli.account_people import PeopleRefused, Person, read_people
 from gateway.policy.policy import Realm
+from gateway.sessions.store import Session
 from gateway.valkey.client import StoreUnavailable
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.identity import Standing
@@ -250,14 +251,7 @@ def sessions(
         told: list[bool] = []
         if closing:
             found = tuple(one for one in found if close_all or session_label(one.id) == label)
-            for one in found:
-                await office.sessions.close(asked.ref.id, one.id)
-            event = event_of(office, EventKind.SESSION_CLOSED, asked, "close-session", reason)
-            told = [
-                recorded(office, replace(event, session=label, app=one.app), f"{label}: close-session")
-                for one in found
-                for label in (session_label(one.id),)
-            ]
+            told = await _closed(office, asked, found, reason)
         rows: list[Row] = [
             {
                 "session": session_label(one.id),
@@ -275,6 +269,22 @@ def sessions(
         return rows, EXIT_REFUSED if closing and not found else EXIT_DONE
 
     return show_rows(*run(config_path, work), as_csv=as_csv, as_json=as_json)
+
+
+async def _closed(office: Office, asked: Person, found: Sequence[Session], reason: str) -> list[bool]:
+    """End the sessions *found*, then record each that was ended; tell which could be recorded."""
+    ended: list[Session] = []
+    told: list[bool] = []
+    try:
+        for one in found:
+            await office.sessions.close(asked.ref.id, one.id)
+            ended.append(one)
+    finally:
+        event = event_of(office, EventKind.SESSION_CLOSED, asked, "close-session", reason)
+        for one in ended:
+            of_it = replace(event, session=session_label(one.id), app=one.app)
+            told.append(recorded(office, of_it, f"the end of session {session_label(one.id)}"))
+    return told
 
 
 async def _invite(

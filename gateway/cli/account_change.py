@@ -39,15 +39,12 @@ def change(
     return show_rows(*run(config_path, work), as_csv=False, as_json=as_json)
 
 
-def recorded(office: Office, event: AuditEvent, what: str) -> bool:
-    """Record what was done already; say it loudly when the log cannot take it."""
+def recorded(office: Office, event: AuditEvent, what: str, mend: str = "note it elsewhere") -> bool:
+    """Record what was done already; say it loudly, with the *mend*, when the log cannot take it."""
     try:
         office.record(event)
     except (AuditUnavailable, ValueError) as error:
-        click.echo(
-            f"ecluse: {what} WAS DONE BUT IS NOT RECORDED: {error}. Then run the same command again: it records it.",
-            err=True,
-        )
+        click.echo(f"ecluse: {what} WAS DONE BUT IS NOT RECORDED: {error}; {mend}", err=True)
         return False
     return True
 

@@ -27,6 +27,7 @@ from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.events import EventKind
 
 UNRECORDED = "done-unrecorded"
+_AGAIN = "then run the same command again, which records it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def lock(
         for one, row in zip(asked, rows, strict=True):
             if one.person is not None and row["outcome"] in {"done", "refused"}:
                 event = event_of(office, EventKind.ACCOUNT_LOCKED, one.person, "lock", reason)
-                if not recorded(office, event, f"{row['login']}: lock") and row["outcome"] == "done":
+                told = recorded(office, event, f"{row['login']}: lock", _AGAIN)
+                if not told and row["outcome"] == "done":
                     row["outcome"] = UNRECORDED
         outcomes = {row["outcome"] for row in rows}
         if UNRECORDED in outcomes:

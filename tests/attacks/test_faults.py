@@ -517,7 +517,7 @@ async def test_the_gateway_is_killed_under_load(house: House) -> None:
         for browser in browsers:
             await browser.close()
     loaded = house.loaded
-    ring = load_keys(loaded.settings.keys_dir).pseudonyms
+    keys = load_keys(loaded.settings.keys_dir)
     recorded = {
         (entry["account"], text)
         for entry in house.journal()
@@ -527,7 +527,7 @@ async def test_the_gateway_is_killed_under_load(house: House) -> None:
     missing = [
         (login, number)
         for login, number in received
-        if (login, pseudonym(ring, "parcours", number).text) not in recorded
+        if (login, pseudonym(keys, "parcours", number).text) not in recorded
     ]
     assert len(received) >= 60
     assert missing == []

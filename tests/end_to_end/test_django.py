@@ -62,8 +62,8 @@ def rows(page: Got) -> list[str]:
 
 def named(site: Bench, ids: list[str]) -> set[str]:
     """Return the pseudonyms under which *ids* stand in the log."""
-    ring = site.gate.services.keys.pseudonyms
-    return {pseudonym(ring, "care", each).text for each in ids}
+    keys = site.gate.services.keys
+    return {pseudonym(keys, "care", each).text for each in ids}
 
 
 def shows_somebody(got: Got) -> bool:

@@ -73,8 +73,8 @@ def issues(page: Got) -> set[str]:
 
 
 def named(site: Bench, ids: set[str], system: str = "dossiers") -> set[str]:
-    ring = site.gate.services.keys.pseudonyms
-    return {pseudonym(ring, system, each).text for each in ids}
+    keys = site.gate.services.keys
+    return {pseudonym(keys, system, each).text for each in ids}
 
 
 def shows_somebody(got: Got) -> bool:
