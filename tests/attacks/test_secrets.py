@@ -3,26 +3,34 @@
 import asyncio
 import base64
 import contextlib
+import gzip
+import hashlib
 import hmac
 import io
 import json
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 import pytest_asyncio
+import zstandard
 from prometheus_client import generate_latest
 from selectolax.lexbor import LexborHTMLParser
 
 from gateway import telemetry
 from gateway.assembly import open_services
+from gateway.cli import main
+from gateway.cli.serve import reload
 from gateway.configuration import KeysRefused, init_keys, load
 from gateway.configuration.faults import ConfigurationFaults
 from gateway.engine import factor_pages
 from gateway.sessions import forms
 from gateway.valkey.marker import KeysDisagree
+from tests.attacks.canaries import dressed, holds
 from tests.attacks.factor import ask_store, show_invitation, shown_secret, time_stands, type_code
 from tests.people import DR_MARTIN, Person
 from tests.stand import Browser, Got, MiniApp, Said, Seen, Stand, form_token, stand, write_config
@@ -39,6 +47,9 @@ NIR = "2 69 05 49 588 157 80"
 PHONE = "01 99 00 11 22"
 MAIL = "canari.courriel@exemple.example"
 PERSON = Person("agnes.canari", PASSWORD)
+STORE_PASSWORD = "canari-magasin-4411-secret"
+SAFE, DEPUTY = (pyrage.x25519.Identity.generate() for _ in range(2))
+RECIPIENTS = ("-r", str(SAFE.to_public()), "-r", str(DEPUTY.to_public()))
 
 
 class CanaryApp(MiniApp):
@@ -110,8 +121,9 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
             found.upstream = bytes(gate.app.bytes)
         found.traces["metrics"] = generate_latest(telemetry.REGISTRY)
         found.traces["logs"] = spoken.getvalue().encode()
-        for root in (folder / "state", folder / "audit"):
-            for file in sorted(path for path in root.rglob("*") if path.is_file()):
+        # Everything that was written, but for the keys, which are secrets by their nature.
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            if not file.is_relative_to(folder / "keys"):
                 found.traces[str(file.relative_to(folder))] = file.read_bytes()
         yield found
     finally:
@@ -142,8 +154,10 @@ async def _live(gate: Stand, day: Day) -> None:
     with time_stands(gate, after_s=150):
         await gate.log_in(PERSON)
     await _faults(gate)
+    await _operate(gate, day)
     await gate.settled()
     day.canaries |= {
+        "store password": STORE_PASSWORD,
         "password": PASSWORD,
         "password as name": LOOSE_PASSWORD,
         "bearer": BEARER,
@@ -212,12 +226,66 @@ async def _faults(gate: Stand) -> None:
     assert got.status == 503
 
 
+async def _operate(gate: Stand, day: Day) -> None:
+    """Do an operator's work while all this stands in memory and store, and keep what the commands say."""
+    for words in (
+        ("account", "list"),
+        ("account", "show", PERSON.login, "--json"),
+        ("account", "sessions", PERSON.login),
+        ("account", "lock", PERSON.login, "--reason", "canary"),
+        ("audit", "query", "--csv", "--reason", "canary"),
+        ("audit", "query", "--patient", PATIENT_ID, "--system", "parcours", "--json", "--reason", "canary"),
+        ("audit", "verify"),
+        ("store", "status", "--json"),
+        ("config", "check"),
+        ("keys", "show"),
+        ("keys", "rotate", "pseudonyms", "--reason", "canary"),
+        ("backup", "-o", str(gate.folder / "backup.age"), *RECIPIENTS, "--with-keys"),
+    ):
+        code, said = await asyncio.to_thread(_command, [*words, "--config", str(gate.folder / "ecluse.yaml")])
+        assert code == 0, (words, said)
+        assert said, words
+        day.traces[f"output of {' '.join(words[:2])} {len(day.traces)}"] = said.encode()
+    path = gate.folder / "ecluse.yaml"
+    good = path.read_text()
+    assert await reload(gate.services, gate.master, gate.loaded.settings)
+    path.write_text(good.replace("url: embedded", f"url: redis://:{STORE_PASSWORD}@127.0.0.1:1"))
+    assert not await reload(gate.services, gate.master, gate.loaded.settings)
+    path.write_text(good)
+    # The store's own files, as its rewriting and a snapshot leave them; unpacked, so that all can be read.
+    await ask_store(gate, "CONFIG", "SET", "rdbcompression", "no")
+    await ask_store(gate, "SAVE")
+    await ask_store(gate, "BGREWRITEAOF")
+    while b"aof_rewrite_in_progress:1" in await ask_store(gate, "INFO", "persistence"):
+        await asyncio.sleep(0.05)
+
+
+def _command(words: list[str]) -> tuple[int, str]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main(words)
+        except SystemExit as left:
+            return int(left.code or 0), said.getvalue()
+    raise AssertionError("unreachable")
+
+
 _SHOWN_BY_THE_APP = {"patient id", "patient name", "first name", "nir", "phone", "mail", "nir, bare"}
 
 
 async def test_m06_f10_nothing_that_opens_or_names_is_kept(day: Day) -> None:
     """M06 F10 N01 Password, codes, secrets, cookies, tokens, names, numbers: nowhere in state, log or metrics."""
-    assert any(name.endswith("appendonly.aof.1.incr.aof") or "aof" in name for name in day.traces), day.traces
+    for wanted in (
+        "aof",
+        "dump.rdb",
+        "reload.json",
+        "operator/",
+        "backup.age",
+        "metrics",
+        "output of account",
+    ):
+        assert any(wanted in name for name in day.traces), (wanted, list(day.traces))
+    assert b"store.url" in day.traces["state/reload.json"]
     assert b"login-failed" in b"".join(data for name, data in day.traces.items() if name.endswith(".jsonl"))
     assert b"hook_failed" in day.traces["logs"]
     found = [
@@ -230,13 +298,40 @@ async def test_m06_f10_nothing_that_opens_or_names_is_kept(day: Day) -> None:
 
 
 def _holds(data: bytes, text: str, canary: str) -> bool:
-    # Six digits stand in many numbers by chance: a code is looked for as a value of its own.
-    spellings = {text.encode(), text.encode().lower(), text.replace("-", "").encode()}
     if canary == "code":
-        spellings = {b'"%s"' % text.encode(), b"\n%s\r" % text.encode(), b" %s " % text.encode()}
+        # Six digits stand in many numbers by chance: a code is looked for as a value of its own, or hashed.
+        spellings = {spelling for spelling in dressed(text) if len(spelling) > 2 * len(text)}
+        spellings |= {b'"%s"' % text.encode(), b"\n%s\r" % text.encode(), b" %s " % text.encode()}
+    else:
+        spellings = dressed(text)
     if canary == "totp secret":
-        spellings |= {base64.b32decode(text), base64.b32decode(text).hex().encode()}
-    return any(spelling in data for spelling in spellings)
+        raw = base64.b32decode(text)
+        spellings |= {raw, raw.hex().encode(), base64.b64encode(raw), hashlib.sha256(raw).digest()}
+    return holds(data, spellings)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        NIR.encode(),
+        b"x" + base64.b64encode(b"..." + NIR.encode() + b"."),
+        b"x" + base64.urlsafe_b64encode(b"?" + NIR.encode() + b"????"),
+        NIR.encode().hex().upper().encode(),
+        b"nir=2+69+05+49+588+157+80&",
+        b"nir=2%2069%2005%2049%20588%20157%2080",
+        b"269054958815780",
+        NIR.encode("utf-16-le"),
+        b"\0\0" + gzip.compress(b"nir: " + NIR.encode()) + b"tail",
+        zlib.compress(NIR.encode() * 3),
+        zstandard.compress(NIR.encode()),
+        hashlib.sha256(b"269054958815780").hexdigest().encode(),
+        base64.b64encode(hashlib.md5(NIR.encode(), usedforsecurity=False).digest()),
+    ],
+)
+async def test_m06_the_search_itself_finds_what_is_hidden(hidden: bytes) -> None:
+    """A search that finds nothing proves something only if it finds what is there."""
+    assert _holds(b"before" + hidden + b"after", NIR, "nir")
+    assert not _holds(b"before" + hidden + b"after", MAIL, "mail")
 
 
 async def test_m06_no_cookie_and_no_token_is_kept(day: Day) -> None:

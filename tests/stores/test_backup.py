@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import os
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -275,3 +277,29 @@ def test_without_a_place_in_the_log_there_is_no_backup(site: Path) -> None:
     found = run("backup", "-o", site / "b.age", *TO, *config(site))
     assert found.exit_code == 2
     assert not list(site.glob("b.age*"))
+
+
+_WRITING: list[str] | None = None
+
+
+def _noted(event: str, arguments: tuple[object, ...]) -> None:
+    if _WRITING is None or event != "open" or not isinstance(arguments[2], int):
+        return
+    if arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        _WRITING.append(str(arguments[0]))
+
+
+sys.addaudithook(_noted)
+
+
+def test_nothing_is_written_before_it_is_encrypted(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """M06 Every file that the command opens for writing: the encrypted one, the log of commands, and no other."""
+    written: list[str] = []
+    monkeypatch.setattr(sys.modules[__name__], "_WRITING", written)
+    made = run("backup", "-o", site / "b.age", *TO, "--with-keys", *config(site))
+    monkeypatch.setattr(sys.modules[__name__], "_WRITING", None)
+    assert made.exit_code == 0, made.stderr
+    assert str(site / "b.age.part") in written
+    log = f"{site / 'audit' / 'operator'}/"
+    assert [path for path in written if not path.startswith((log, str(site / "b.age.part")))] == []
+    assert DR_MARTIN.login.encode() not in (site / "b.age").read_bytes()
