@@ -72,6 +72,25 @@ do
         return redis.call('SMEMBERS', 'ecluse:accounts')
     end
 
+    -- Returns the sealed factor, false when there is none.
+    local function account_sealed(keys, args)
+        local refusal = guard(keys, args)
+        if refusal then return refusal end
+        return redis.call('HGET', keys[2], 'secret')
+    end
+
+    -- args: the sealed factor as it was read, the same secret sealed anew. Returns 1 when it was replaced, 0 when
+    -- another one stands there by now.
+    local function account_reseal(keys, args)
+        local refusal = guard(keys, args)
+        if refusal then return refusal end
+        if redis.call('HGET', keys[2], 'secret') ~= args[2] then
+            return 0
+        end
+        redis.call('HSET', keys[2], 'secret', args[3])
+        return 1
+    end
+
     -- args: login, realm, class. Notes somebody whom nobody invited, for the time of the roll-out; an account
     -- that is known stays as it is.
     local function account_note(keys, args)
@@ -363,6 +382,8 @@ do
 
     redis.register_function('ecluse_account_get', account_get)
     redis.register_function('ecluse_account_ids', account_ids)
+    redis.register_function('ecluse_account_sealed', account_sealed)
+    redis.register_function('ecluse_account_reseal', account_reseal)
     redis.register_function('ecluse_account_note', account_note)
     redis.register_function('ecluse_account_invite', account_invite)
     redis.register_function('ecluse_account_begin_attempt', account_begin_attempt)

@@ -64,6 +64,12 @@ def unseal(ring: KeyRing, sealed: str, *, purpose: str, account_id: str) -> byte
         raise SealBroken(f"sealed {purpose}: damaged, or of another account") from None
 
 
+def sealed_under(sealed: str) -> str:
+    """Return the id of the key that made *sealed*; "" when it is no sealed value."""
+    parts = sealed.split(".", 2)
+    return parts[1] if len(parts) == 3 and parts[0] == "v1" else ""
+
+
 def _context(purpose: str, account_id: str) -> bytes:
     return f"{purpose}|{account_id}".encode()
 

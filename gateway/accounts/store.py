@@ -132,6 +132,16 @@ class AccountStore:
         accounts = [account for account in found if account is not None]
         return tuple(sorted(accounts, key=lambda account: (account.realm, account.login)))
 
+    async def sealed(self) -> dict[str, str]:
+        """Return the sealed factor of every account that has one, by account id."""
+        ids = [_text(id_) for id_ in await self._store.call("ecluse_account_ids")]
+        found = await asyncio.gather(*(self._store.call("ecluse_account_sealed", [_key(id_)]) for id_ in ids))
+        return {id_: _text(value) for id_, value in zip(ids, found, strict=True) if value}
+
+    async def reseal(self, account_id: str, before: str, after: str) -> bool:
+        """Put *after* in the place of the sealed factor *before*; False when that changed meanwhile."""
+        return bool(await self._store.call("ecluse_account_reseal", [_key(account_id)], [before, after]))
+
     async def invite(
         self, ref: AccountRef, code_hash: str, until_ms: int, labels: Labels, *, dormant_s: int = 0
     ) -> Changed | ChangeRefused:

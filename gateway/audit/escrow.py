@@ -166,6 +166,27 @@ def day_name(day: int) -> str:
     return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
 
 
+def files_before(directory: Path, day: str) -> list[Path]:
+    """Return the escrow files of *directory* whose days are before *day* (``2026-09-14``), oldest first.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    return sorted(path for path in directory.glob(f"*{SUFFIX}") if path.name.partition(".")[0] < day)
+
+
+def forget(paths: Sequence[Path]) -> None:
+    """Delete the escrow files *paths*, durably: what they told nobody can tell any more.
+
+    Raises:
+        OSError: the disk refused; what is left is deleted by doing it again.
+    """
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for folder in sorted({path.parent for path in paths}):
+        files.sync_directory(folder)
+
+
 @dataclass(slots=True)
 class Search:
     """What was found: pseudonym -> (numbering, id in clear), and what could not be believed or read.

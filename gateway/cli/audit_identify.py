@@ -228,7 +228,8 @@ def _ids(path: Path, column: str) -> Iterator[tuple[str, int]]:
 
 
 def _record(loaded: Loaded, keys: Keys, wanted: list[str], found: int, why: str, source: str) -> None:
-    with operator_log(loaded.settings.audit_dir, LOG_NAME, keys.checkpoint) as log:
+    settings = loaded.settings
+    with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint, node=settings.audit_node) as log:
         for first in range(0, len(wanted), _MOST_IN_AN_ENTRY):
             log.record(
                 AuditEvent(

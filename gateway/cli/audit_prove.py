@@ -17,10 +17,9 @@ from gateway.audit.proving import NotProvable, best_checkpoint, prove_entry, rea
 from gateway.audit.query import Question, ask
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail, json_option
+from gateway.cli.audit_consult import open_consultation
 from gateway.cli.audit_proof import say
-from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
-from gateway.configuration import KeysRefused, load_keys
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import KeyRing
 
@@ -81,9 +80,11 @@ def prove(
     """Write the proof that EVENT stands in the log: WRITER:SEQ, a request id, or a reference shown on a page."""
     if is_copy and (audit_dir is None or not key_texts):
         raise click.UsageError("--copy says that --audit-dir is a copy: give --audit-dir and --key too.")
-    ring = None
+    ring, node = None, None
     if not is_copy:
-        audit_dir, ring = _place(audit_dir, keys_dir, config_path)
+        asked = open_consultation(audit_dir, keys_dir, config_path, is_copy=False)
+        audit_dir, node = asked.places[0], asked.node
+        ring = asked.keys.checkpoint if asked.keys is not None else None
         if not why:
             raise click.UsageError("Proofs are recorded with their reason: give --reason TEXT.")
     if audit_dir is None:
@@ -101,7 +102,7 @@ def prove(
             proof = prove_entry(log, note, signed, seq, remember=not is_copy)
         entry = read_entry(log, seq, proof.leaf or b"") if with_entry else None
         if ring is not None:
-            _record(audit_dir, ring, f"{log.name}:{seq}", str(why))
+            _record(audit_dir, ring, node, f"{log.name}:{seq}", str(why))
         files.replace_durably(output, proof.dump())
         beside = output.with_suffix(".jsonl")
         if entry is not None:
@@ -150,19 +151,7 @@ def _checkpoint(
     return note, signed
 
 
-def _place(audit_dir: Path | None, keys_dir: Path | None, config_path: str) -> tuple[Path, KeyRing]:
-    if audit_dir is not None and keys_dir is not None:
-        try:
-            return audit_dir, load_keys(keys_dir).checkpoint
-        except KeysRefused as error:
-            fail(str(error), EXIT_FAULT)
-    if audit_dir is not None:
-        raise click.UsageError("Proofs are recorded: give --keys-dir, or --copy when --audit-dir is a copy.")
-    settings = load_or_exit(config_path).settings
-    return settings.audit_dir, keys_or_exit(settings).checkpoint
-
-
-def _record(audit_dir: Path, ring: KeyRing, place: str, why: str) -> None:
+def _record(audit_dir: Path, ring: KeyRing, node: str | None, place: str, why: str) -> None:
     event = AuditEvent(
         EventKind.AUDIT_PROVED,
         SystemClock().now_ms(),
@@ -170,7 +159,7 @@ def _record(audit_dir: Path, ring: KeyRing, place: str, why: str) -> None:
         detail=(("entry", place), ("reason", why)),
     )
     try:
-        with operator_log(audit_dir, LOG_NAME, ring) as log:
+        with operator_log(audit_dir, LOG_NAME, ring, node=node) as log:
             log.record(event)
     except AuditUnavailable as error:
         fail(f"the proof could not be recorded, so it is refused: {error}", EXIT_FAULT)

@@ -56,7 +56,7 @@ def publish(once: bool, metrics_port: int | None, config_path: str, as_json: boo
         witnesses_of(settings),
         [target_of(each) for each in settings.publish],
         every_s=settings.publish_every_s,
-        alarm=_Alarm(settings.audit_dir, keys),
+        alarm=_Alarm(settings.audit_dir, keys, settings.audit_node),
     )
     try:
         if not once:
@@ -101,9 +101,10 @@ def target_of(settings: PublishSettings) -> Target:
 class _Alarm:
     """Records that a destination holds another past than the log, for whoever reads the log later."""
 
-    def __init__(self, audit_dir: Path, keys: Keys) -> None:
+    def __init__(self, audit_dir: Path, keys: Keys, node: str | None) -> None:
         self._audit_dir = audit_dir
         self._keys = keys
+        self._node = node
 
     async def __call__(self, outcome: Outcome) -> None:
         await asyncio.to_thread(self._record, outcome)
@@ -120,7 +121,7 @@ class _Alarm:
             ),
         )
         try:
-            with operator_log(self._audit_dir, LOG_NAME, self._keys.checkpoint) as log:
+            with operator_log(self._audit_dir, LOG_NAME, self._keys.checkpoint, node=self._node) as log:
                 log.record(event)
         except AuditUnavailable as error:
             # The alarm was told in the process's log and metrics already: publishing goes on.

@@ -1,6 +1,7 @@
 """``ecluse audit purge``: drop what is older than the retention, on record, so that the log still verifies."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +9,8 @@ import msgspec
 
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
+from gateway.audit.escrow import DIRECTORY as ESCROW
+from gateway.audit.escrow import files_before, forget
 from gateway.audit.files import LogDamaged
 from gateway.audit.keeper import ArchiveInUse, archive_lock
 from gateway.audit.manifest import ManifestDamaged
@@ -21,9 +24,11 @@ from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import Settings
+from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import Keys
 
 _LOCK_WAIT_S = 60.0
+_DAY_CHARS = len("2026-09-14")
 
 
 @click.command("purge", epilog="Example:  ecluse audit purge --reason 'yearly, register entry 12'")
@@ -65,14 +70,25 @@ def _purge(settings: Settings, keys: Keys, why: str, *, dry_run: bool) -> dict[s
         "retention": retention,
         "logs": [asdict(item.purge) for item in due if item.segments],
     }
-    if due and not dry_run:
-        _record(settings, keys, due, now_ms, why, older_than, retention)
+    # What turns pseudonyms back is kept no longer than what they stand in.
+    escrowed = files_before(settings.audit_dir / ESCROW, older_than[:_DAY_CHARS])
+    outcome["escrow_files"] = len(escrowed)
+    if (due or escrowed) and not dry_run:
+        _record(settings, keys, due, escrowed, now_ms, why, older_than, retention)
         outcome["dropped"] = asdict(drop(settings.audit_dir, due))
+        forget(escrowed)
     return outcome
 
 
 def _record(
-    settings: Settings, keys: Keys, due: list[Due], now_ms: int, why: str, older_than: str, retention: str
+    settings: Settings,
+    keys: Keys,
+    due: list[Due],
+    escrowed: list[Path],
+    now_ms: int,
+    why: str,
+    older_than: str,
+    retention: str,
 ) -> None:
     # Signed when it is closed, and only then believed by whoever verifies.
     with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint, node=settings.audit_node) as log:
@@ -80,6 +96,14 @@ def _record(
             log.record(
                 purge_event(item.purge, now_ms, local_user(), why, older_than=older_than, retention=retention)
             )
+        if escrowed:
+            detail = (
+                ("escrow_files", str(len(escrowed))),
+                ("older_than", older_than),
+                ("retention", retention),
+                ("reason", why),
+            )
+            log.record(AuditEvent(EventKind.AUDIT_PURGED, now_ms, operator=local_user(), detail=detail))
 
 
 def _told(outcome: dict[str, Any]) -> str:
@@ -89,12 +113,14 @@ def _told(outcome: dict[str, Any]) -> str:
         f"{each['size_bytes']} bytes"
         for each in outcome["logs"]
     ] or ["  nothing"]
+    if outcome["escrow_files"]:
+        lines.append(f"  escrow: {outcome['escrow_files']} files")
     if "dropped" in outcome:
         dropped = outcome["dropped"]
         lines.append(
             f"Dropped {dropped['entries']} entries, and {dropped['rows']} rows of the archive. Leaf hashes and "
             "checkpoints stay."
         )
-    elif outcome["logs"]:
+    elif outcome["logs"] or outcome["escrow_files"]:
         lines.append("Nothing was dropped: --dry-run.")
     return "\n".join(lines)

@@ -300,5 +300,6 @@ def _record(plan: _Plan, told: dict[str, object], why: str | None) -> None:
             *detail,
         ),
     )
-    with operator_log(plan.loaded.settings.audit_dir, LOG_NAME, plan.keys.checkpoint) as log:
+    settings = plan.loaded.settings
+    with operator_log(settings.audit_dir, LOG_NAME, plan.keys.checkpoint, node=settings.audit_node) as log:
         log.record(event)

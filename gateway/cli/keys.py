@@ -1,27 +1,38 @@
-"""``ecluse keys``: make the gateway's keys, replace one, show their public parts."""
+"""``ecluse keys``: make the gateway's keys, replace and drop them, seal anew, show their public parts."""
 
 import base64
 import json
 import secrets
+from functools import partial
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import track
 
+from gateway.accounts.sealing import SealBroken, seal, sealed_under, unseal
+from gateway.accounts.verification import SEALED_FACTOR
+from gateway.assembly import Office
 from gateway.audit.checkpoint import LOG_NAME, verifier_of
 from gateway.audit.files import verifier_keys
 from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditUnavailable
-from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail, json_option
+from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli.account_office import run
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
-from gateway.configuration import KeysRefused, init_keys, public_key, rotate_key
-from gateway.configuration.keys import PURPOSES, ROTATED
+from gateway.configuration import KeysRefused, Loaded, init_keys, public_key, rotate_key
+from gateway.configuration.keys import DROPPED, PURPOSES, ROTATED, drop_key, prepared
 from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.vocabulary.keys import KeyRing
+
+_WORTH_A_BAR = 1_000
+"""Fewer factors are sealed within a second."""
 
 
 @click.group(epilog="Example:  ecluse keys init --dir /etc/ecluse/keys")
 def keys() -> None:
-    """Make the gateway's keys, replace one, show their public parts."""
+    """Make the gateway's keys, replace and drop them, show their public parts."""
 
 
 @keys.command(epilog="Example:  ecluse keys init --dir /etc/ecluse/keys")
@@ -62,17 +73,23 @@ def show(config_path: str, as_json: bool) -> int:
     earlier = [key.text() for key in verifier_keys(rings.checkpoint, LOG_NAME) if key.text() != verifier]
     assertion = base64.b64encode(public_key(rings.assertion)).decode()
     current = {purpose: getattr(rings, purpose).current for purpose in PURPOSES}
+    old = {
+        purpose: [kid for kid in getattr(rings, purpose).keys if kid != current[purpose]]
+        for purpose in PURPOSES
+    }
     if as_json:
         told = {
             "current": current,
             "audit_verifier_key": verifier,
             "audit_verifier_keys_before": earlier,
+            "others": old,
             "assertion_public_key": assertion,
         }
         click.echo(json.dumps(told))
         return EXIT_DONE
     for purpose, kid in current.items():
-        click.echo(f"{purpose:<22}{kid}")
+        others = f"  (also {', '.join(old[purpose])})" if old[purpose] else ""
+        click.echo(f"{purpose:<22}{kid}{others}")
     click.echo(f"{'audit verifier key':<22}{verifier}")
     for key in earlier:
         click.echo(f"{'  before it':<22}{key}")
@@ -80,38 +97,172 @@ def show(config_path: str, as_json: bool) -> int:
     return EXIT_DONE
 
 
-@keys.command(epilog='Example:  ecluse keys rotate pseudonyms --reason "yearly, ticket 4711"')
+_THEN = {
+    "session": "Cookies of before stay good until they end; after a leak, drop the old key.",
+    "binding": "Everybody has to log in again: sessions are tied to the applications' cookies under the new key.",
+    "sealing": "Then run 'ecluse keys reseal', so that nothing needs the old key any more.",
+    "pseudonyms": "Patients get other pseudonyms in the log from then on; queries look for both.",
+    "assertion": "Applications read the new public key from jwks.json, where the old one stays until it is dropped.",
+    "checkpoint": "Give auditors the new verifier key of 'ecluse keys show'; they keep the old one for the past.",
+}
+_reason_option = click.option("--reason", required=True, help="Why; it stands in the audit log.")
+
+
+@keys.command(epilog='Example:  ecluse keys rotate sealing --reason "yearly, ticket 4711"')
 @click.argument("purpose", type=click.Choice(ROTATED))
-@click.option("--reason", required=True, help="Why; it stands in the audit log.")
+@click.option(
+    "--prepare",
+    is_flag=True,
+    help="Only put the new key into the ring, for every node to know before it is used.",
+)
+@_reason_option
 @config_option
 @json_option
-def rotate(purpose: str, reason: str, config_path: str, as_json: bool) -> int:
-    """Make a new key the current one of its ring; the old ones stay, so that what they made is still found.
+def rotate(purpose: str, prepare: bool, reason: str, config_path: str, as_json: bool) -> int:
+    """Make a new key the current one of its ring; the old ones stay, so that what they made is still good.
 
-    Every gateway takes it up at its next start: copy the file to the other nodes before. Patients in the log
-    get other pseudonyms from then on, and queries look for both; what the caps count is not touched.
+    Every gateway takes it up at its next start. With several nodes, --prepare first, copy the file to every
+    node and restart them; then rotate, copy and restart again: no node meets what it cannot read.
     """
     loaded = load_or_exit(config_path)
-    held, kid = keys_or_exit(loaded.settings), secrets.token_hex(4)
+    held: KeyRing = getattr(keys_or_exit(loaded.settings), purpose)
+    waiting = prepared(held)
+    if prepare and waiting is not None:
+        fail(
+            f"{purpose} has a prepared key already, {waiting}: run 'ecluse keys rotate {purpose}'",
+            EXIT_REFUSED,
+        )
+    kid = waiting or secrets.token_hex(4)
+    act = "prepare" if prepare else "rotate"
+    _record(loaded, act, reason, ("purpose", purpose), ("kid", kid), ("before", held.current))
     try:
-        with operator_log(loaded.settings.audit_dir, LOG_NAME, held.checkpoint) as log:
-            log.record(
-                AuditEvent(
-                    EventKind.KEYS_MADE,
-                    SystemClock().now_ms(),
-                    operator=local_user(),
-                    reason=reason,
-                    policy_id=loaded.policy.policy_id,
-                    detail=(("purpose", purpose), ("kid", kid), ("before", getattr(held, purpose).current)),
-                )
-            )
-            rotate_key(loaded.settings.keys_dir, purpose, kid)
-    except (AuditUnavailable, KeysRefused) as error:
+        rotate_key(loaded.settings.keys_dir, purpose, kid, make_current=not prepare)
+    except KeysRefused as error:
         fail(str(error), EXIT_FAULT)
     file = loaded.settings.keys_dir / f"{purpose}.json"
     if as_json:
-        click.echo(json.dumps({"purpose": purpose, "current": kid, "file": str(file)}))
+        current = held.current if prepare else kid
+        click.echo(json.dumps({"purpose": purpose, "kid": kid, "current": current, "file": str(file)}))
     else:
-        click.echo(f"{purpose}: {kid} is the current key.")
+        click.echo(f"{purpose}: {kid} is {'prepared' if prepare else 'the current key'}.")
         click.echo(f"Copy {file} to every node and to your safe, then restart each gateway.", err=True)
+        if not prepare:
+            click.echo(_THEN[purpose], err=True)
     return EXIT_DONE
+
+
+@keys.command(epilog='Example:  ecluse keys drop session 1a2b3c4d --reason "leaked with a backup"')
+@click.argument("purpose", type=click.Choice(DROPPED))
+@click.argument("kid")
+@_reason_option
+@config_option
+@json_option
+def drop(purpose: str, kid: str, reason: str, config_path: str, as_json: bool) -> int:
+    """Take an old key out of its ring: what it made is worth nothing from the next start on.
+
+    A key of sealing is refused as long as a second factor is sealed with it. Keys of pseudonyms, names and
+    checkpoints stay: without them the log could neither be asked nor verified.
+    """
+    loaded = load_or_exit(config_path)
+    held: KeyRing = getattr(keys_or_exit(loaded.settings), purpose)
+    if kid not in held.keys or kid == held.current:
+        why = "the current key" if kid == held.current else "no key"
+        fail(f"{kid} is {why} of {purpose}: its old keys are {_old(held) or 'none'}", EXIT_REFUSED)
+    if purpose == "sealing":
+        count = run(config_path, partial(_sealed_with, kid))
+        if count:
+            fail(
+                f"{count} second factors are sealed with {kid}: run 'ecluse keys reseal' first", EXIT_REFUSED
+            )
+    _record(loaded, "drop", reason, ("purpose", purpose), ("kid", kid))
+    try:
+        drop_key(loaded.settings.keys_dir, purpose, kid)
+    except KeysRefused as error:
+        fail(str(error), EXIT_FAULT)
+    file = loaded.settings.keys_dir / f"{purpose}.json"
+    if as_json:
+        click.echo(json.dumps({"purpose": purpose, "dropped": kid, "file": str(file)}))
+    else:
+        click.echo(f"{purpose}: {kid} is dropped.")
+        click.echo(f"Copy {file} to every node, then restart each gateway.", err=True)
+    return EXIT_DONE
+
+
+@keys.command(epilog='Example:  ecluse keys reseal --reason "yearly, ticket 4711"')
+@_reason_option
+@config_option
+@json_option
+def reseal(reason: str, config_path: str, as_json: bool) -> int:
+    """Seal every second factor with the current key; nobody notices, and it can be run again at any time.
+
+    Leaves with 1 when some could not be opened: those people have to be reset and invited again.
+    """
+    done, broken = run(config_path, partial(_reseal, reason))
+    if as_json:
+        click.echo(json.dumps({"resealed": done, "broken": broken}))
+    else:
+        click.echo(f"{done} second factors were sealed anew.")
+    for login in broken:
+        click.echo(
+            f"ecluse: the second factor of {login} cannot be opened with any key of the ring", err=True
+        )
+    return EXIT_REFUSED if broken else EXIT_DONE
+
+
+async def _sealed_with(kid: str, office: Office) -> int:
+    return sum(sealed_under(value) == kid for value in (await office.accounts.sealed()).values())
+
+
+async def _reseal(reason: str, office: Office) -> tuple[int, list[str]]:
+    ring = office.keys.sealing
+    old = {
+        account_id: value
+        for account_id, value in (await office.accounts.sealed()).items()
+        if sealed_under(value) != ring.current
+    }
+    if old:
+        office.record(_event(office.policy.policy_id, "reseal", reason, ("kid", ring.current)))
+    done, broken = 0, []
+    for account_id, value in track(
+        old.items(), "Sealing anew", disable=len(old) < _WORTH_A_BAR, console=_stderr()
+    ):
+        try:
+            secret = unseal(ring, value, purpose=SEALED_FACTOR, account_id=account_id)
+        except SealBroken:
+            found = await office.accounts.get(account_id)
+            broken.append(found.login if found is not None else account_id)
+            continue
+        fresh = seal(ring, secret, purpose=SEALED_FACTOR, account_id=account_id)
+        # An account that was reset or enrolled meanwhile is left as it now is.
+        done += await office.accounts.reseal(account_id, value, fresh)
+    return done, broken
+
+
+def _old(ring: KeyRing) -> str:
+    return ", ".join(kid for kid in ring.keys if kid not in {ring.current, prepared(ring)})
+
+
+def _stderr() -> Console:
+    return Console(stderr=True)
+
+
+def _event(policy_id: str, act: str, reason: str, *detail: tuple[str, str]) -> AuditEvent:
+    return AuditEvent(
+        EventKind.KEYS_MADE,
+        SystemClock().now_ms(),
+        operator=local_user(),
+        reason=reason,
+        policy_id=policy_id,
+        detail=(("act", act), *detail),
+    )
+
+
+def _record(loaded: Loaded, act: str, reason: str, *detail: tuple[str, str]) -> None:
+    """Record what is about to be done with a key; leave with 2 when the log cannot take it."""
+    held = keys_or_exit(loaded.settings)
+    try:
+        settings = loaded.settings
+        with operator_log(settings.audit_dir, LOG_NAME, held.checkpoint, node=settings.audit_node) as log:
+            log.record(_event(loaded.policy.policy_id, act, reason, *detail))
+    except AuditUnavailable as error:
+        fail(str(error), EXIT_FAULT)

@@ -161,7 +161,7 @@ def restore(
         finally:
             shutil.rmtree(unpacking.staging, ignore_errors=True)
         if not recorded:
-            recorded = _record_there(target, about, manifest, why, unpacking)
+            recorded = _record_there(site, target, about, manifest, why, unpacking)
         loaded_accounts = None
         if into_store and site.loaded is not None and site.keys is not None:
             loaded_accounts = load_accounts(site.loaded, site.keys, about, target, force=force)
@@ -237,12 +237,15 @@ def _record(
     if audit_dir.absolute() == (target / "audit").absolute() and "audit" in unpacking.found:
         # The log that comes back is the one that goes on.
         return False
-    with operator_log(audit_dir, LOG_NAME, site.keys.checkpoint) as log:
+    node = site.loaded.settings.audit_node
+    with operator_log(audit_dir, LOG_NAME, site.keys.checkpoint, node=node) as log:
         log.record(_event(about, manifest, why, unpacking))
     return True
 
 
-def _record_there(target: Path, about: About, manifest: Manifest, why: str, unpacking: _Unpacking) -> bool:
+def _record_there(
+    site: _Site, target: Path, about: About, manifest: Manifest, why: str, unpacking: _Unpacking
+) -> bool:
     """Record the act in the log that was restored, with the keys that were: a new machine has no other."""
     if not {"audit", "keys"} <= unpacking.found:
         return False
@@ -250,7 +253,8 @@ def _record_there(target: Path, about: About, manifest: Manifest, why: str, unpa
         keys = load_keys(target / "keys")
     except KeysRefused as error:
         raise BackupRefused(f"the restored keys cannot be used: {error}") from error
-    with operator_log(target / "audit", LOG_NAME, keys.checkpoint) as log:
+    node = site.loaded.settings.audit_node if site.loaded is not None else None
+    with operator_log(target / "audit", LOG_NAME, keys.checkpoint, node=node) as log:
         log.record(_event(about, manifest, why, unpacking))
     return True
 

@@ -7,6 +7,7 @@ import hmac
 import itertools
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable
@@ -19,12 +20,15 @@ from gateway.vocabulary.keys import KeyRing, Keys
 
 PURPOSES = tuple(item.name for item in fields(Keys))
 KEY_BYTES = 32
-ROTATED = ("pseudonyms",)
-"""The rings that take a new key beside the old ones, which stay."""
+ROTATED = ("session", "binding", "sealing", "pseudonyms", "assertion", "checkpoint")
+"""The rings that take a new key beside the old ones. Under another key of names nobody would be found again."""
+DROPPED = ("session", "binding", "sealing", "assertion")
+"""The rings whose old keys can be taken out: the log needs those of its patients and signatures while it is kept."""
 _MAX_FILE_BYTES = 65_536
 _FINGERPRINTED = b"ecluse key check v1"
 _LEAST_DISTINCT_BYTES = 8
 _KEY_ID_LONGEST = 32
+_IDENTITY = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class KeysRefused(Exception):
@@ -61,23 +65,60 @@ def init_keys(directory: Path, randomness: Callable[[int], bytes] = secrets.toke
     return paths
 
 
-def rotate_key(
-    directory: Path, purpose: str, kid: str, randomness: Callable[[int], bytes] = secrets.token_bytes
-) -> None:
-    """Put a new key under the id *kid* into the ring of *purpose* and make it the current one; the old ones stay.
+def prepared(ring: KeyRing) -> str | None:
+    """Return the id of the key that was put into *ring* for later, None when there is none."""
+    later = list(ring.keys)[list(ring.keys).index(ring.current) + 1 :]
+    return later[-1] if later else None
 
-    The file is replaced at once and durably, with the owner it had. A gateway takes the new key up at its
-    next start.
+
+def rotate_key(
+    directory: Path,
+    purpose: str,
+    kid: str,
+    randomness: Callable[[int], bytes] = secrets.token_bytes,
+    *,
+    make_current: bool = True,
+) -> None:
+    """Make the key *kid* the current one of the ring of *purpose*; the old ones stay.
+
+    A key of that id that was prepared is taken; else one is made. Without *make_current* it is only prepared:
+    every node can read what it makes before any node makes something with it. The file is replaced at once
+    and durably, with the owner it had. A gateway takes the ring up at its next start.
 
     Raises:
-        KeysRefused: the ring cannot be read or written, or has a key of that id.
+        KeysRefused: the ring cannot be read or written, or has an older key of that id.
     """
     path = directory / f"{purpose}.json"
     ring = _read_ring(path, purpose)
-    if kid in ring.keys:
+    if kid in ring.keys and (kid != prepared(ring) or not make_current):
         raise KeysRefused(f"{path} has a key {kid} already: try again, another id is drawn")
-    keys = {**ring.keys, kid: randomness(KEY_BYTES)}
-    encoded = {each: base64.b64encode(key).decode() for each, key in keys.items()}
+    keys = ring.keys if kid in ring.keys else {**ring.keys, kid: randomness(KEY_BYTES)}
+    _replace_ring(path, KeyRing(purpose, kid if make_current else ring.current, keys, ring.identity))
+
+
+def drop_key(directory: Path, purpose: str, kid: str) -> None:
+    """Take the old key *kid* out of the ring of *purpose*: what it made is worth nothing from the next start on.
+
+    The ring stays the one that the store was made with.
+
+    Raises:
+        KeysRefused: the ring cannot be read or written, has no such key, or *kid* is the current one.
+    """
+    path = directory / f"{purpose}.json"
+    ring = _read_ring(path, purpose)
+    if kid not in ring.keys:
+        raise KeysRefused(f"{path} has no key {kid}: see 'ecluse keys show'")
+    if kid == ring.current:
+        raise KeysRefused(f"{kid} is the current key of {path}: run 'ecluse keys rotate {purpose}' first")
+    keys = {each: key for each, key in ring.keys.items() if each != kid}
+    _replace_ring(path, KeyRing(purpose, ring.current, keys, _identity(ring)))
+
+
+def _replace_ring(path: Path, ring: KeyRing) -> None:
+    encoded = {each: base64.b64encode(key).decode() for each, key in ring.keys.items()}
+    content = {"purpose": ring.purpose, "current": ring.current, "keys": encoded}
+    if ring.identity is not None:
+        content["identity"] = ring.identity
     draft = path.with_suffix(".new")
     try:
         owner = path.stat()
@@ -86,11 +127,11 @@ def rotate_key(
         with os.fdopen(handle, "w", encoding="ascii") as file:
             if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-            file.write(json.dumps({"purpose": purpose, "current": kid, "keys": encoded}) + "\n")
+            file.write(json.dumps(content) + "\n")
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        _sync_directory(directory)
+        _sync_directory(path.parent)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise KeysRefused(f"{path} cannot be replaced: {error.strerror}; check its owner and mode") from error
@@ -125,14 +166,19 @@ def fingerprint(keys: Keys) -> str:
     """Return 64 hex digits that change with the first key of any ring and reveal none.
 
     The store keeps it, so that a gateway started with other keys is refused before it does harm. A ring that
-    took a new key beside its old ones is still the same ring.
+    took a new key beside its old ones, or gave an old one up, is still the same ring.
     """
     digest = hashlib.sha256()
     for purpose in PURPOSES:
-        ring: KeyRing = getattr(keys, purpose)
-        first = next(iter(ring.keys.values()))
-        digest.update(hmac.digest(first, _FINGERPRINTED + b"|" + purpose.encode(), "sha256"))
+        digest.update(bytes.fromhex(_identity(getattr(keys, purpose))))
     return digest.hexdigest()
+
+
+def _identity(ring: KeyRing) -> str:
+    if ring.identity is not None:
+        return ring.identity
+    first = next(iter(ring.keys.values()))
+    return hmac.digest(first, _FINGERPRINTED + b"|" + ring.purpose.encode(), "sha256").hex()
 
 
 def public_key(ring: KeyRing) -> bytes:
@@ -233,7 +279,10 @@ def _parse_ring(raw: bytes, purpose: str) -> KeyRing:
         keys[kid] = key
     if content["current"] not in keys:
         raise _BadRing("'current' names a key that is not there")
-    return KeyRing(purpose, content["current"], keys)
+    identity = content.get("identity")
+    if identity is not None and not _IDENTITY.match(identity):
+        raise _BadRing("'identity' is not 64 hex digits")
+    return KeyRing(purpose, content["current"], keys, identity)
 
 
 def _looks_counted(key: bytes) -> bool:

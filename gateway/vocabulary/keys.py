@@ -5,11 +5,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """Symmetric keys of one purpose by key id; *current* is the one that makes new values. Keys are 32 bytes."""
+    """Symmetric keys of one purpose by key id; *current* is the one that makes new values. Keys are 32 bytes.
+
+    They stand in the order in which they were made. *identity* is what the first key of a ring whose first
+    key was dropped said of the ring, 64 hex digits.
+    """
 
     purpose: str
     current: str
     keys: dict[str, bytes] = field(repr=False)
+    identity: str | None = field(default=None, repr=False)
 
     def key(self) -> bytes:
         """Return the current key."""

@@ -9,6 +9,7 @@ import pytest
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.encoding import encode
+from gateway.audit.escrow import day_name
 from gateway.audit.keeper import archive_lock
 from gateway.audit.manifest import read_manifest
 from gateway.audit.segments import Journal
@@ -136,6 +137,22 @@ def test_purge_drops_on_record_and_verify_says_so(site: Path, keys_dir: Path) ->
     assert "entries 0 to 8 purged on record" in verified.stdout
     assert "nothing" in command(site, "purge", "--reason", "again").stdout
     assert len(consultations_of(site, "operator.a")) == 1
+
+
+def test_a_purge_takes_the_escrow_of_those_days_along(site: Path) -> None:
+    now_ms, escrow = SystemClock().now_ms(), site / "audit" / "escrow"
+    escrow.mkdir()
+    days = {days_ago: day_name(now_ms // DAY_MS - days_ago) for days_ago in (400, 184, 183, 0)}
+    for day in days.values():
+        (escrow / f"{day}.gateway.a.age").write_text("sealed")
+    (escrow / "lock").write_text("")
+    assert json.loads(command(site, "purge", "--dry-run", "--json").stdout)["escrow_files"] == 2
+    assert len(list(escrow.iterdir())) == 5
+    assert command(site, "purge", "--reason", "register 12").exit_code == 0
+    left = sorted(path.name for path in escrow.iterdir())
+    assert left == [f"{days[183]}.gateway.a.age", f"{days[0]}.gateway.a.age", "lock"]
+    *_, recorded = consultations_of(site, "operator.a")
+    assert recorded["detail"]["escrow_files"] == "2"  # type: ignore[index]
 
 
 def consultations_of(site: Path, writer: str) -> list[dict[str, object]]:

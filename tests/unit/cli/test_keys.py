@@ -75,7 +75,7 @@ def test_a_new_key_of_the_pseudonyms_is_recorded_and_the_old_one_still_finds(
 
     assert run("keys", "rotate", "pseudonyms", "--config", str(config)) == 2
     assert "--reason" in capsys.readouterr().err
-    assert run("keys", "rotate", "sealing", "--reason", "x", "--config", str(config)) == 2
+    assert run("keys", "rotate", "names", "--reason", "x", "--config", str(config)) == 2
     capsys.readouterr()
     assert run("keys", "rotate", "pseudonyms", "--reason", "yearly", "--config", str(config), "--json") == 0
     told = json.loads(capsys.readouterr().out)
@@ -89,6 +89,7 @@ def test_a_new_key_of_the_pseudonyms_is_recorded_and_the_old_one_still_finds(
     (entry,) = (json.loads(line) for line in log.read_bytes().splitlines())
     assert (entry["kind"], entry["reason"]) == ("keys-made", "yearly")
     assert entry["detail"] == {
+        "act": "rotate",
         "purpose": "pseudonyms",
         "kid": ring.current,
         "before": before[0].split(":")[0],
