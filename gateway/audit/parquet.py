@@ -170,6 +170,8 @@ def _engine(spill: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
         "autoload_known_extensions": "false",
     }
     with duckdb.connect(config=settings) as engine:
+        # It would be written onto our standard output, into the midst of JSON.
+        engine.execute("set enable_progress_bar = false")
         yield engine
 
 
