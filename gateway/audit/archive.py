@@ -1,9 +1,10 @@
 """What the archive should become: names of files, what to merge, one manifest from another. Touches no file.
 
-Each sealed segment becomes one piece a day and dataset. Pieces of a month are merged when there are many,
-and into one file once the month has passed.
+Each sealed segment becomes one piece a day and dataset. Pieces of a month are merged when there are many;
+once the month has passed all of it is merged, into files of one generation, sorted through all its parts.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -22,16 +23,18 @@ MONTH_RESTS_DAYS = 2
 GRACE_MS = 15 * 60_000
 """So long a merged file stays for readers that hold an older manifest."""
 
+_MERGED = re.compile(r"[0-9]{4}-[0-9]{2}\.(?:([0-9]+)(?:-([0-9]+))?\.)?parquet")
 _MONTH_CHARS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Make *target* of the rows of *sources*, all of one *dataset*."""
+    """Make files of *generation* of the rows of *sources*, all of one *dataset* and *month* (``YYYY-MM``)."""
 
     dataset: str
+    month: str
+    generation: int
     sources: tuple[File, ...]
-    target: Path
 
 
 def piece_path(archive: Path, dataset: str, day: int, writer: str, first: int, last: int) -> Path:
@@ -40,20 +43,40 @@ def piece_path(archive: Path, dataset: str, day: int, writer: str, first: int, l
     return archive / dataset / f"{when}.{quote(writer, safe='')}.{first}-{last}.parquet"
 
 
-def month_path(archive: Path, manifest: Manifest, dataset: str, month: str) -> Path:
-    """Return where the next merged file of *month* (``YYYY-MM``) stands: a name no manifest used before."""
+def merged_path(archive: Path, dataset: str, month: str, generation: int, part: int) -> Path:
+    """Return where part *part* (from 0) of a merge of *month* (``YYYY-MM``) stands."""
+    return archive / dataset / f"{month}.{generation}-{part}.parquet"
+
+
+def month_of(path: Path) -> str:
+    """Return the month (``YYYY-MM``) of a file of the archive."""
+    return path.name[:_MONTH_CHARS]
+
+
+def generation_of(path: Path) -> tuple[int, int] | None:
+    """Return generation and part of a merged file; None of a piece."""
+    found = _MERGED.fullmatch(path.name)
+    return (int(found[1] or 0), int(found[2] or 0)) if found else None
+
+
+def next_generation(manifest: Manifest, dataset: str, month: str) -> int:
+    """Return the generation of the next merge of *month*: names that no manifest used before."""
+    return 1 + max((generation for generation, _ in _used(manifest, dataset, month)), default=0)
+
+
+def next_part(manifest: Manifest, dataset: str, month: str, generation: int) -> int:
+    """Return the number of the next part of *generation*, likewise."""
+    parts = [part for found, part in _used(manifest, dataset, month) if found == generation]
+    return 1 + max(parts, default=-1)
+
+
+def _used(manifest: Manifest, dataset: str, month: str) -> list[tuple[int, int]]:
     known = (*(item.path for item in files_of(manifest, dataset)), *manifest.retired)
-    used = [
-        int(path.name.split(".")[1])
+    return [
+        found
         for path in known
-        if path.parent.name == dataset and path.name[:_MONTH_CHARS] == month and is_merged(path)
+        if path.parent.name == dataset and month_of(path) == month and (found := generation_of(path))
     ]
-    return archive / dataset / f"{month}.{max(used, default=0) + 1}.parquet"
-
-
-def is_merged(path: Path) -> bool:
-    """Tell whether *path* is a merged file and no piece."""
-    return path.name[_MONTH_CHARS] == "."
 
 
 def files_of(manifest: Manifest, dataset: str) -> tuple[File, ...]:
@@ -85,32 +108,37 @@ def with_segment(
     return made
 
 
-def with_merge(manifest: Manifest, merge: Merge, made: File, now_ms: int) -> Manifest:
+def with_merge(manifest: Manifest, merge: Merge, made: Sequence[File], now_ms: int) -> Manifest:
     """Return *manifest* with *made* in place of the sources of *merge*, which retire now."""
     sources = {item.path for item in merge.sources}
     kept = [item for item in files_of(manifest, merge.dataset) if item.path not in sources]
     retired = {**manifest.retired, **dict.fromkeys(sources, now_ms)}
-    return with_files(replace(manifest, retired=retired), merge.dataset, (*kept, made))
+    return with_files(replace(manifest, retired=retired), merge.dataset, (*kept, *made))
 
 
-def merges_due(archive: Path, manifest: Manifest, now_ms: int) -> list[Merge]:
-    """Return what is to be merged at *now_ms*, oldest month first; their order does not matter."""
+def merges_due(manifest: Manifest, now_ms: int) -> list[Merge]:
+    """Return what is to be merged at *now_ms*, oldest month first; at most one merge a month and dataset."""
     today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
     merges = []
     for dataset in DATASETS:
         months: dict[str, list[File]] = {}
         for item in files_of(manifest, dataset):
-            months.setdefault(item.path.name[:_MONTH_CHARS], []).append(item)
+            months.setdefault(month_of(item.path), []).append(item)
         for month, items in sorted(months.items()):
-            pieces = [item for item in items if not is_merged(item.path)]
-            if _has_passed(month, today):
-                sources = items
-            else:
-                sources = pieces if len(pieces) > MOST_PIECES else []
-            if len(sources) > 1:
-                target = month_path(archive, manifest, dataset, month)
-                merges.append(Merge(dataset, tuple(sources), target))
+            sources = _sources(items, has_passed=_has_passed(month, today))
+            if sources:
+                generation = next_generation(manifest, dataset, month)
+                merges.append(Merge(dataset, month, generation, tuple(sources)))
     return merges
+
+
+def _sources(items: Sequence[File], *, has_passed: bool) -> Sequence[File]:
+    found = {item.path: generation_of(item.path) for item in items}
+    pieces = [item for item in items if found[item.path] is None]
+    if not has_passed:
+        return pieces if len(pieces) > MOST_PIECES else ()
+    generations = {place[0] for place in found.values() if place is not None}
+    return items if len(pieces) + len(generations) > 1 else ()
 
 
 def expired(manifest: Manifest, now_ms: int) -> Manifest:

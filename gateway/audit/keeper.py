@@ -13,10 +13,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from gateway.audit import files
-from gateway.audit.archive import DATASETS, expired, merges_due, strays, with_merge, with_segment
+from gateway.audit.archive import (
+    DATASETS,
+    expired,
+    merged_path,
+    merges_due,
+    strays,
+    with_merge,
+    with_segment,
+)
 from gateway.audit.checkpoint import VerifierKey
 from gateway.audit.files import LogDamaged
 from gateway.audit.manifest import MANIFEST, Manifest, archive_directory, dump_manifest, read_manifest
@@ -185,16 +194,16 @@ class _Pass:
 
     def _merge(self, manifest: Manifest) -> Manifest:
         archive = archive_directory(self.audit_dir)
-        for due in merges_due(archive, manifest, self.now_ms):
+        for due in merges_due(manifest, self.now_ms):
+            place = partial(merged_path, archive, due.dataset, due.month, due.generation)
             try:
-                made = merge(due.sources, due.target, due.dataset, archive / SPILL)
+                made = merge(due.sources, due.dataset, archive / SPILL, place)
             except CannotArchive as error:
                 self.done = replace(self.done, faults=(*self.done.faults, str(error)))
                 continue
-            if made is not None:
-                manifest = with_merge(manifest, due, made, self.now_ms)
-                publish(self.audit_dir, manifest)
-                self.done = replace(self.done, merges=self.done.merges + 1)
+            manifest = with_merge(manifest, due, made, self.now_ms)
+            publish(self.audit_dir, manifest)
+            self.done = replace(self.done, merges=self.done.merges + 1)
         return manifest
 
     def _deleted(self, count: int) -> None:

@@ -19,7 +19,13 @@ ROW_GROUP_ROWS = 20_480
 """Small enough that the least and greatest value of a group tell a reader to pass over it."""
 
 MEMORY_MB = (160, 512, 2_048)
-"""What the engine may take. More than the first only for segments full of long lists."""
+"""What the engine may take for a segment. More than the first only for one full of long lists."""
+
+MERGE_MEMORY_MB = (256, 512, 2_048)
+PART_BYTES = 64_000_000
+"""A merge makes a part of so many bytes of its sources: what it sorts at once is bounded, not the month."""
+
+_SAMPLE_ROWS = 20_000
 
 _EVENT_COLUMNS = tuple(name for name in COLUMNS if name not in {"salt", "v"})
 _ACCESS_COLUMNS = (
@@ -59,36 +65,78 @@ def write_pieces(archive: Path, spill: Path, segment: Sealed) -> dict[str, list[
                 pieces[dataset].append(_write(engine, select, dataset, path, rows))
         return pieces
 
-    return _with_engine(spill, segment.path, work)
+    return _with_engine(spill, segment.path, MEMORY_MB, work)
 
 
 def merge(
-    sources: Sequence[File], target: Path, dataset: str, spill: Path, without: Mapping[str, int] | None = None
-) -> File | None:
-    """Write the rows of *sources* into *target*, in the order of *dataset*; durable on return.
+    sources: Sequence[File],
+    dataset: str,
+    spill: Path,
+    target: Callable[[int], Path],
+    without: Mapping[str, int] | None = None,
+) -> list[File]:
+    """Write the rows of *sources* into files of about PART_BYTES, sorted through all of them; durable on return.
 
-    *without* leaves out rows of a writer whose ``seq`` is below its number; None when nothing remains.
+    *target* gives where part 0, 1… stands. *without* leaves out rows of a writer whose ``seq`` is below its
+    number; nothing is written when nothing remains.
 
     Raises:
         CannotArchive: a source cannot be read, or rows were lost on the way.
         OSError: the disk refused.
     """
 
-    def work(engine: duckdb.DuckDBPyConnection) -> File | None:
+    def work(engine: duckdb.DuckDBPyConnection) -> list[File]:
         engine.execute("create temp table gone (writer varchar, below bigint)")
         for writer, below in (without or {}).items():
             engine.execute("insert into gone values (?, ?)", [writer, below])
         names = ", ".join(_literal(_escaped(item.path)) for item in sources)
-        select = (
-            f"select part.* from read_parquet([{names}]) part "  # noqa: S608 - names of our own
+        engine.execute(
+            f"create temp view source as select part.* from read_parquet([{names}]) part "  # noqa: S608 - ours
             "anti join gone on part.writer = gone.writer and part.seq < gone.below"
         )
-        rows = _one(engine, f"select count(*) from ({select})")[0]  # noqa: S608
-        if without is None and rows != sum(item.rows for item in sources):
-            raise CannotArchive(f"{target}: the files to merge hold {rows} rows, not what the manifest says")
-        return _write(engine, select, dataset, target, rows) if rows else None
+        (total,) = _one(engine, "select count(*) from source")
+        if without is None and total != sum(item.rows for item in sources):
+            raise CannotArchive(
+                f"{target(0)}: the files to merge hold {total} rows, not what the manifest says"
+            )
+        made: list[File] = []
+        for condition in _ranges(engine, dataset, sum(item.bytes for item in sources)):
+            (rows,) = _one(engine, f"select count(*) from source where {condition}")  # noqa: S608
+            if rows:
+                select = f"select * from source where {condition}"  # noqa: S608
+                made.append(_write(engine, select, dataset, target(len(made)), rows))
+        if sum(item.rows for item in made) != total:
+            raise CannotArchive(f"{target(0)}: the merged files do not hold every row once")
+        return made
 
-    return _with_engine(spill, target, work)
+    return _with_engine(spill, target(0), MERGE_MEMORY_MB, work)
+
+
+def _ranges(engine: duckdb.DuckDBPyConnection, dataset: str, size_bytes: int) -> list[str]:
+    """Return conditions that cut the source into ranges of about PART_BYTES, in the order of *dataset*."""
+    count = -(-size_bytes // PART_BYTES)
+    if count <= 1:
+        return ["true"]
+    key = _ORDERS[dataset].split(",")[0]
+    found = engine.execute(
+        f"select {key}, at_ms from source using sample reservoir({_SAMPLE_ROWS} rows) repeatable (1)"  # noqa: S608
+    ).fetchall()
+    # Rows without key stand last, as the engine sorts them.
+    found.sort(key=lambda row: (row[0] is None, row[0] or "", row[1]))
+    bounds = [found[len(found) * part // count] for part in range(1, count)]
+    before = [_is_before(key, *bound) for bound in dict.fromkeys(bounds)]
+    return [
+        " and ".join((f"not ({low})", high))
+        for low, high in zip(["false", *before], [*before, "true"], strict=True)
+    ]
+
+
+def _is_before(key: str, value: str | None, at_ms: int) -> str:
+    """Return the condition that a row stands before that of *value* and *at_ms*; never null."""
+    if value is None:
+        return f"({key} is not null or at_ms < {at_ms})"
+    bound = _literal(value)
+    return f"({key} is not null and ({key} < {bound} or ({key} = {bound} and at_ms < {at_ms})))"
 
 
 def _load(engine: duckdb.DuckDBPyConnection, segment: Sealed) -> list[tuple[int, int, int, int, int]]:
@@ -141,8 +189,13 @@ def _write(engine: duckdb.DuckDBPyConnection, select: str, dataset: str, path: P
     )
 
 
-def _with_engine[Made](spill: Path, about: Path, work: Callable[[duckdb.DuckDBPyConnection], Made]) -> Made:
-    for memory_mb in MEMORY_MB:
+def _with_engine[Made](
+    spill: Path,
+    about: Path,
+    memories_mb: Sequence[int],
+    work: Callable[[duckdb.DuckDBPyConnection], Made],
+) -> Made:
+    for memory_mb in memories_mb:
         try:
             with _engine(spill, memory_mb) as engine:
                 return work(engine)
@@ -154,7 +207,7 @@ def _with_engine[Made](spill: Path, about: Path, work: Callable[[duckdb.DuckDBPy
         except duckdb.Error as error:
             # Its words may repeat an entry.
             raise CannotArchive(f"{about}: the engine refuses ({type(error).__name__})") from None
-    raise CannotArchive(f"{about}: does not fit into {MEMORY_MB[-1]} MB; make audit.segment_bytes smaller")
+    raise CannotArchive(f"{about}: does not fit into {memories_mb[-1]} MB; make audit.segment_bytes smaller")
 
 
 @contextmanager
@@ -170,6 +223,8 @@ def _engine(spill: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
         "autoload_known_extensions": "false",
     }
     with duckdb.connect(config=settings) as engine:
+        # It would be written onto our standard output, into the midst of JSON.
+        engine.execute("set enable_progress_bar = false")
         yield engine
 
 

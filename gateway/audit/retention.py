@@ -9,12 +9,22 @@ finished by the next one, or by the keeper.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from gateway.audit import files
-from gateway.audit.archive import DATASETS, files_of, month_path, with_files
+from gateway.audit.archive import (
+    DATASETS,
+    files_of,
+    generation_of,
+    merged_path,
+    month_of,
+    next_generation,
+    next_part,
+    with_files,
+)
 from gateway.audit.checkpoint import VerifierKey
 from gateway.audit.keeper import SPILL, publish, sweep
 from gateway.audit.manifest import File, Manifest, archive_directory, read_manifest
@@ -24,7 +34,6 @@ from gateway.audit.sealed import NotAsSigned, Sealed, check, open_log, tree_at
 from gateway.audit.verify import purged_on_record
 
 DAY_MS = 86_400_000
-_MONTH_CHARS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +188,17 @@ def _without(audit_dir: Path, manifest: Manifest, dataset: str, below: Mapping[s
         if not any(first < below.get(writer, 0) for writer, (first, _) in item.seqs.items()):
             kept.append(item)
         elif any(last >= below.get(writer, 0) for writer, (_, last) in item.seqs.items()):
-            target = month_path(archive, used, dataset, item.path.name[:_MONTH_CHARS])
-            used = replace(used, retired={**used.retired, target: 0})
-            made = merge([item], target, dataset, archive / SPILL, without=below)
-            kept += [made] if made is not None else []
+            month = month_of(item.path)
+            # Of the same generation: it stays sorted among its parts, and need not be merged again.
+            place = generation_of(item.path)
+            generation = place[0] if place is not None else next_generation(used, dataset, month)
+            first = next_part(used, dataset, month, generation)
+            target = partial(_part, archive, dataset, month, generation, first)
+            made = merge([item], dataset, archive / SPILL, target, without=below)
+            used = replace(used, retired={**used.retired, **{file.path: 0 for file in made}})
+            kept += made
     return kept
+
+
+def _part(archive: Path, dataset: str, month: str, generation: int, first: int, part: int) -> Path:
+    return merged_path(archive, dataset, month, generation, first + part)

@@ -79,8 +79,8 @@ def entries(audit_dir: Path) -> dict[Id, dict[str, Any]]:
 def rows(items: Sequence[File]) -> list[dict[str, Any]]:
     """Every row of *items*, in their order, without what is empty."""
     found: list[dict[str, Any]] = []
-    for item in items:
-        with duckdb.connect() as engine:
+    with duckdb.connect(config={"threads": 1}) as engine:
+        for item in items:
             result = engine.execute("select * from read_parquet(?)", [str(item.path)])
             names = [column[0] for column in result.description or ()]
             found += [

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gateway.audit import archive, files
+from gateway.audit import archive, files, parquet
 from gateway.audit.checkpoint import verifier_of
 from gateway.audit.encoding import encode
 from gateway.audit.keeper import ArchiveInUse, archive_lock, keep
@@ -71,7 +71,7 @@ def test_a_passed_month_becomes_one_file_a_dataset_sorted(audit_dir: Path) -> No
     done = keep(audit_dir, [KEY], day_ms(NEXT_MONTH))
     assert (done.segments, done.merges, done.deleted) == (0, 2, 0)
     manifest = assert_one_log(audit_dir, entries(audit_dir))
-    assert [item.path.name for item in (*manifest.events, *manifest.accesses)] == ["2026-09.1.parquet"] * 2
+    assert [item.path.name for item in (*manifest.events, *manifest.accesses)] == ["2026-09.1-0.parquet"] * 2
     for items, key in ((manifest.events, "account"), (manifest.accesses, "patient")):
         found = [(row.get(key, "\uffff"), row["at_ms"], row["writer"], row["seq"]) for row in rows(items)]
         assert found == sorted(found)
@@ -80,7 +80,7 @@ def test_a_passed_month_becomes_one_file_a_dataset_sorted(audit_dir: Path) -> No
     assert all(path.exists() for path in manifest.retired)
     assert keep(audit_dir, [KEY], day_ms(NEXT_MONTH) + archive.GRACE_MS - 1).deleted == 0
     assert keep(audit_dir, [KEY], day_ms(NEXT_MONTH) + archive.GRACE_MS).deleted == 18
-    assert names(audit_dir) == {"events/2026-09.1.parquet", "accesses/2026-09.1.parquet"}
+    assert names(audit_dir) == {"events/2026-09.1-0.parquet", "accesses/2026-09.1-0.parquet"}
     assert_one_log(audit_dir, entries(audit_dir))
 
 
@@ -89,7 +89,7 @@ def test_what_comes_late_joins_its_month(audit_dir: Path) -> None:
     write_days(audit_dir / "gateway.a", [NEXT_MONTH])
     keep(audit_dir, [KEY], day_ms(NEXT_MONTH) + 1)
     manifest = assert_one_log(audit_dir, entries(audit_dir))
-    assert [item.path.name for item in manifest.events] == ["2026-09.2.parquet"]
+    assert [item.path.name for item in manifest.events] == ["2026-09.2-0.parquet"]
     assert manifest.archived["gateway.a"] == 16
 
 
@@ -101,10 +101,10 @@ def test_many_pieces_of_a_running_month_are_merged(tmp_path: Path, monkeypatch: 
     keep(tmp_path, [KEY], day_ms(8))
     # The merged file waits for the end of the month; only pieces are merged meanwhile.
     manifest = assert_one_log(tmp_path, entries(tmp_path))
-    assert [archive.is_merged(item.path) for item in manifest.events] == [False] * 3 + [True]
+    assert [archive.generation_of(item.path) for item in manifest.events] == [None] * 3 + [(1, 0)]
     keep(tmp_path, [KEY], day_ms(NEXT_MONTH))
     manifest = assert_one_log(tmp_path, entries(tmp_path))
-    assert [item.path.name for item in manifest.events] == ["2026-09.2.parquet"]
+    assert [item.path.name for item in manifest.events] == ["2026-09.2-0.parquet"]
 
 
 def test_only_what_was_signed_is_archived_and_the_other_logs_all_the_same(audit_dir: Path) -> None:
@@ -235,3 +235,25 @@ def test_what_a_crash_left_is_swept(audit_dir: Path) -> None:
     assert (done.segments, done.deleted) == (9, 2)
     assert not (folder / "spill").exists()
     assert_one_log(audit_dir, entries(audit_dir))
+
+
+@pytest.mark.parametrize("samples", [1, 3, 20_000])
+def test_a_heavy_month_becomes_parts_sorted_through_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: int
+) -> None:
+    monkeypatch.setattr(parquet, "PART_BYTES", 3_000)
+    monkeypatch.setattr(parquet, "_SAMPLE_ROWS", samples)
+    write_days(tmp_path / "gateway.a", range(4), per_day=40)
+    write_days(tmp_path / "gateway.b", range(2), per_day=40)
+    keep(tmp_path, [KEY], day_ms(4))
+    keep(tmp_path, [KEY], day_ms(NEXT_MONTH))
+    manifest = assert_one_log(tmp_path, entries(tmp_path))
+    for items, key in ((manifest.events, "account"), (manifest.accesses, "patient")):
+        assert [archive.generation_of(item.path) for item in items] == [
+            (1, part) for part in range(len(items))
+        ]
+        assert len(items) > 3 or samples == 1
+        found = [(row.get(key, "\uffff"), row["at_ms"], row["writer"], row["seq"]) for row in rows(items)]
+        assert found == sorted(found)
+    # Parts of one merge are no reason for another.
+    assert keep(tmp_path, [KEY], day_ms(NEXT_MONTH) + 1).merges == 0

@@ -144,9 +144,11 @@ def test_a_merged_file_is_written_again_without_them_and_the_old_ones_go_at_once
     purge(audit_dir, day_ms(2), at_ms=day_ms(400))
     operators = {name: entry for name, entry in entries(audit_dir).items() if name[0] == "operator"}
     manifest = assert_one_log(audit_dir, kept(expected, 8) | operators)
-    assert [item.path.name for item in (*manifest.events, *manifest.accesses)] == ["2026-09.2.parquet"] * 2
+    assert [item.path.name for item in (*manifest.events, *manifest.accesses)] == ["2026-09.1-1.parquet"] * 2
     on_disk = set((audit_dir / "archive").glob("*/*"))
     assert on_disk == {item.path for item in (*manifest.events, *manifest.accesses)}
+    # It stays sorted, so nothing is to be merged again.
+    assert keep(audit_dir, [KEY], day_ms(400)).merges == 0
     # Once nothing of a month remains, nor does its file.
     purge(audit_dir, day_ms(4), at_ms=day_ms(401))
     assert read_manifest(audit_dir).events == ()
@@ -324,14 +326,14 @@ def test_presets_have_their_justification_and_others_need_one() -> None:
 
 
 def test_rows_that_go_leave_no_name_twice(audit_dir: Path) -> None:
-    # Two merged files of one month: one goes whole, the other in part, under a name none had before.
+    # Two parts of one month: one goes whole, the other in part, under a name none had before.
     write_days(audit_dir / "gateway", [40])
     keep(audit_dir, [KEY], day_ms(40))
     manifest = read_manifest(audit_dir)
     (item,) = manifest.events
-    assert item.path.name == "2026-09.1.parquet"
-    twin = replace(item, path=item.path.with_name("2026-09.2.parquet"), seqs={"gateway": (0, 3)}, rows=4)
+    assert item.path.name == "2026-09.1-0.parquet"
+    twin = replace(item, path=item.path.with_name("2026-09.1-1.parquet"), seqs={"gateway": (0, 3)}, rows=4)
     shutil.copy(item.path, twin.path)
     publish(audit_dir, replace(manifest, events=(item, twin)))
     purge(audit_dir, day_ms(2), at_ms=day_ms(400))
-    assert [one.path.name for one in read_manifest(audit_dir).events] == ["2026-09.3.parquet"]
+    assert [one.path.name for one in read_manifest(audit_dir).events] == ["2026-09.1-2.parquet"]
