@@ -6,6 +6,7 @@ journals here for the rest, so that nothing is told twice or not at all. What wa
 the next load.
 """
 
+import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,8 +112,13 @@ class Cluster:
         interrupted is begun again: what it left is dropped first, and counts for nothing until the end.
 
         Raises:
-            ClusterUnavailable: it cannot be asked, or a file cannot be read there.
+            ClusterUnavailable: it cannot be asked, a file cannot be read there, or a load is under way.
+            OSError: the archive's folder cannot be written to.
         """
+        with _alone(archive_directory(audit_dir)):
+            return self._load(audit_dir, manifest, source)
+
+    def _load(self, audit_dir: Path, manifest: Manifest, source: str) -> int:
         before = self.loaded()
         wanted = {
             writer: (before.get(writer, 0), upto)
@@ -192,6 +198,17 @@ def _source(audit_dir: Path, file: File, source: str) -> tuple[str, str]:
 
 def _names(columns: Mapping[str, str] | Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
+
+
+@contextmanager
+def _alone(archive: Path) -> Iterator[None]:
+    archive.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with (archive / "load.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ClusterUnavailable("another load of this archive is under way: wait for its end") from None
+        yield
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """Counts of two places are those of one, whichever event lies where."""
 
+import fcntl
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.audit.cluster import ClusterUnavailable, connect
+from gateway.audit.cluster import Cluster, ClusterUnavailable, connect
 from gateway.audit.groups import sort_groups, sum_groups
+from gateway.audit.manifest import Manifest, archive_directory
 from gateway.audit.sql import MEASURES
 
 EVENTS = st.lists(
@@ -55,3 +58,21 @@ def test_a_missing_client_is_told_with_its_mend(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "clickhouse_connect", None)
     with pytest.raises(ClusterUnavailable, match=r"ecluse\[clickhouse\]"):
         connect("clickhouse://ecluse@127.0.0.1:1/trail?secure=0")
+
+
+def test_two_loads_of_one_archive_do_not_run_at_once(tmp_path: Path) -> None:
+    archive = archive_directory(tmp_path)
+    archive.mkdir()
+    with (archive / "load.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ClusterUnavailable, match="under way"):
+            Cluster(Unasked()).load(tmp_path, Manifest(), "/nowhere")
+
+
+class Unasked:
+    """A client nobody asks anything."""
+
+    def command(self, cmd: str, parameters: object = None) -> object:
+        raise AssertionError(cmd)
+
+    query = query_rows_stream = command
