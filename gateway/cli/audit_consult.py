@@ -213,8 +213,11 @@ def reading(consultation: Consultation) -> Iterator[None]:
         fail("the answer needs more room than there is: ask for a shorter period, or for less", EXIT_FAULT)
     except ClusterUnavailable as error:
         fail(str(error), EXIT_FAULT)
-    except (OSError, LogDamaged, ManifestDamaged, duckdb.Error) as error:
-        fail(f"the trail in {where} cannot be read: {error}", EXIT_FAULT)
+    except (OSError, LogDamaged, ManifestDamaged, duckdb.IOException) as error:
+        fail(f"the trail in {where} cannot be read: {str(error).splitlines()[0]}", EXIT_FAULT)
+    except duckdb.Error as error:
+        # Its words may repeat an entry.
+        fail(f"the trail in {where} cannot be read: the engine refuses ({type(error).__name__})", EXIT_FAULT)
 
 
 def patiently[T](work: Callable[[], T]) -> T:
