@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check scope-check test lint format lock clean
+.PHONY: help demo demo-check scope-check test bench-audit lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ scope-check: $(READY) ## let ten accounts rob the demo, and compare `ecluse brea
 
 test: lint ## every check and every test
 	@expression=$$(.ci/peers) && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term
+
+bench-audit: $(READY) ## make a trail of EVENTS (10000000) and tell what an auditor waits; one JSON line at the end
+	@exec $(BIN)/python -m loadtest.bench_audit --events $(or $(EVENTS),10000000)
 
 lint: $(READY) ## style, types and the walls between the rooms
 	@$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from gateway.cli.audit_export import with_filters_of
 from gateway.cli.audit_follow import follow_command
 from gateway.cli.audit_identify import identify
 from gateway.cli.audit_keep import keep_command
+from gateway.cli.audit_load import load
 from gateway.cli.audit_output import verdict, verdict_values
 from gateway.cli.audit_patient import patient
 from gateway.cli.audit_proof import (
@@ -142,7 +143,7 @@ def _open_exported(paths: tuple[Path, ...], keys: list[VerifierKey]) -> dict[str
 
 
 for each in (
-    *(query, patient, account, stats, follow_command, keep_command, purge),
+    *(query, patient, account, stats, follow_command, load, keep_command, purge),
     *(prove, publish, exchange, stamp_command, with_filters_of(query), ship, identify),
 ):
     audit.add_command(each)

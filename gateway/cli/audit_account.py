@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.audit.encoding import visible
-from gateway.audit.query import Question, ask
+from gateway.audit.query import Question
 from gateway.audit.sql import DAY_MS
 from gateway.cli import EXIT_DONE, config_option, json_option
 from gateway.cli.audit_chart import print_bars
@@ -46,7 +46,7 @@ def account(
     question = Question(accounts=(login,), realm=realm, from_ms=from_ms, to_ms=to_ms)
     consultation.record("account", why, question)
     with reading(consultation):
-        events = flowing(ask(consultation.places, question))
+        events = flowing(consultation.ask(question))
         if as_json:
             print_json(events)
         else:

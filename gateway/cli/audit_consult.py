@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,13 @@ import duckdb
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gateway.audit import query
 from gateway.audit.checkpoint import LOG_NAME
+from gateway.audit.cluster import Cluster, ClusterUnavailable, connect
 from gateway.audit.files import LogDamaged
 from gateway.audit.manifest import ManifestDamaged
 from gateway.audit.operator import local_user, operator_log
+from gateway.audit.query import Row
 from gateway.audit.question import Question, pseudonyms
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_FAULT, fail
@@ -102,6 +105,23 @@ class Consultation:
         """Return the names of the apps for people, where a configuration gives them."""
         apps = self.loaded.policy.apps if self.loaded is not None else {}
         return {name: app.title for name, app in apps.items() if app.title}
+
+    def ask(self, question: Question) -> Iterator[Row]:
+        """Yield the events that answer *question*."""
+        return query.ask(self.places, question, cluster=self._cluster())
+
+    def accesses(self, question: Question) -> Iterator[Row]:
+        """Yield one row per event that answers *question* and patient it names."""
+        return query.accesses(self.places, question, cluster=self._cluster())
+
+    def grouped(self, question: Question, columns: Sequence[str], by: str = "patients") -> list[Row]:
+        """Return the counts of *question* for each value of *columns*."""
+        return query.grouped(self.places, question, columns, by=by, cluster=self._cluster())
+
+    def _cluster(self) -> Cluster | None:
+        if self.loaded is None or self.loaded.settings.audit_engine == "duckdb":
+            return None
+        return connect(self.loaded.settings.audit_engine)
 
     def resolve(self, patients: Iterable[str], system: str | None) -> tuple[str, ...]:
         """Return the pseudonyms of *patients* under every key; ``-`` stands for lines of standard input.
@@ -191,8 +211,13 @@ def reading(consultation: Consultation) -> Iterator[None]:
         raise
     except duckdb.OutOfMemoryException:
         fail("the answer needs more room than there is: ask for a shorter period, or for less", EXIT_FAULT)
-    except (OSError, LogDamaged, ManifestDamaged, duckdb.Error) as error:
-        fail(f"the trail in {where} cannot be read: {error}", EXIT_FAULT)
+    except ClusterUnavailable as error:
+        fail(str(error), EXIT_FAULT)
+    except (OSError, LogDamaged, ManifestDamaged, duckdb.IOException) as error:
+        fail(f"the trail in {where} cannot be read: {str(error).splitlines()[0]}", EXIT_FAULT)
+    except duckdb.Error as error:
+        # Its words may repeat an entry.
+        fail(f"the trail in {where} cannot be read: the engine refuses ({type(error).__name__})", EXIT_FAULT)
 
 
 def patiently[T](work: Callable[[], T]) -> T:

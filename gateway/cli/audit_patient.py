@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from gateway.audit.disclosures import disclosures
-from gateway.audit.query import Question, accesses
+from gateway.audit.query import Question
 from gateway.cli import EXIT_DONE, config_option, json_option
 from gateway.cli.audit_consult import consult_options, flowing, open_consultation, period_options, reading
 from gateway.cli.audit_letter import letter
@@ -61,7 +61,7 @@ def patient(
     question = Question(patients=consultation.resolve([patient_id], system), from_ms=from_ms, to_ms=until_ms)
     consultation.record("patient", why, question, names=with_names)
     with reading(consultation):
-        rows = flowing(accesses(consultation.places, question))
+        rows = flowing(consultation.accesses(question))
         if as_json:
             print_json(rows)
             return EXIT_DONE

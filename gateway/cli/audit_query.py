@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gateway.audit.query import ACCESS_COLUMNS, EVENT_COLUMNS, Question, accesses, ask, grouped
+from gateway.audit.query import ACCESS_COLUMNS, EVENT_COLUMNS, Question
 from gateway.audit.question import DECISIONS
 from gateway.audit.sql import GROUPS, MEASURES
 from gateway.cli import EXIT_DONE, config_option, json_option
@@ -121,13 +121,13 @@ def query(
     consultation.record("query", why, question, **shape)
     with reading(consultation):
         if groups:
-            counted = patiently(lambda: grouped(consultation.places, question, groups, by=by))
+            counted = patiently(lambda: consultation.grouped(question, groups, by))
             rows = iter([told_moment(row) for row in counted])
             kinds = {name: _KINDS.get(name, "VARCHAR") for name in groups} | dict.fromkeys(MEASURES, "BIGINT")
             names = tuple(kinds)
         else:
-            wanted = accesses if "patient" in columns else ask
-            rows = flowing(wanted(consultation.places, question))
+            wanted = consultation.accesses if "patient" in columns else consultation.ask
+            rows = flowing(wanted(question))
             kinds = {name: _KINDS[name] for name in columns or EVENT_COLUMNS}
             names = columns
         if output is not None:

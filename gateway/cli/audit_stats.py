@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from gateway.audit.query import Question, grouped
+from gateway.audit.query import Question
 from gateway.audit.sql import DAY_MS
 from gateway.cli import EXIT_DONE, config_option, json_option
 from gateway.cli.audit_chart import print_bars
@@ -48,7 +48,7 @@ def stats(
     step = "hour" if until_ms - (question.from_ms or 0) <= _BY_HOUR_UP_TO else "day"
 
     def count(column: str, by: str = "events", limit: int | None = None) -> list[dict[str, Any]]:
-        return grouped(consultation.places, replace(question, limit=limit), (column,), by=by)
+        return consultation.grouped(replace(question, limit=limit), (column,), by)
 
     with reading(consultation):
         answer = patiently(

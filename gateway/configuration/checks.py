@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
@@ -78,6 +78,7 @@ def _check_audit(audit: AuditSpec) -> Iterator[Problem]:
     for index, folder in enumerate(audit.also):
         if folder == audit.dir or folder in audit.also[:index]:
             yield Problem(("audit", "also", index), "this folder is read already", "take it out")
+    yield from _check_engine(audit)
     if audit.retention_days not in RETENTION_PRESETS and not audit.retention_reason.strip():
         yield Problem(
             ("audit", "retention_days"),
@@ -93,6 +94,35 @@ def _check_collector(collector: CollectorSpec) -> Iterator[Problem]:
             yield Problem((*at, key), "this is for tls:// only", "take it out, or write tls:// in url")
     if (collector.certificate is None) != (collector.key is None):
         yield Problem(at, "certificate and key stand together or not at all", "write both")
+
+
+def _check_engine(audit: AuditSpec) -> Iterator[Problem]:
+    if audit.engine == "duckdb":
+        if audit.engine_password_file is not None:
+            yield Problem(("audit", "engine_password_file"), "duckdb has no password", "take it out")
+        return
+    at = ("audit", "engine")
+    try:
+        parts = urlsplit(audit.engine)
+        host, password = parts.hostname, parts.password
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError:
+        host, password, parts = None, None, urlsplit("")
+    if parts.scheme != "clickhouse" or not host:
+        yield Problem(at, "this is no engine", "write duckdb, or clickhouse://user@host:8443/database")
+        return
+    if password is not None:
+        yield Problem(
+            at,
+            "a password stands in the address",
+            "put it alone in a file of mode 0600, named by audit.engine_password_file",
+        )
+    if parts.query == "secure=0" and host not in {"localhost", "127.0.0.1", "::1"}:
+        yield Problem(
+            at, "the trail would travel without TLS", "take secure=0 out: it is for this machine alone"
+        )
+    elif parts.query not in {"", "secure=0"}:
+        yield Problem(at, f"unknown settings {parts.query!r}", "take them out")
 
 
 def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:

@@ -199,6 +199,13 @@ class _Reading:
         if main.audit.collector is not None:
             collector = _collector(main.audit.collector, folder)
             found += _check_collector_files(collector)
+        engine = main.audit.engine
+        if main.audit.engine_password_file is not None and engine != "duckdb":
+            password = files.read_password(folder / main.audit.engine_password_file)
+            if isinstance(password, str):
+                engine = files.with_password(engine, password)
+            else:
+                found.append(Problem(("audit", "engine_password_file"), *password))
         self.note(found, positions)
         return Settings(
             config_path=self.path.absolute(),
@@ -212,6 +219,7 @@ class _Reading:
             segment_bytes=main.audit.segment_bytes,
             audit_node=main.audit.node,
             audit_also=tuple(folder / name for name in main.audit.also),
+            audit_engine=engine,
             keeper=main.audit.keeper == "on",
             retention_days=main.audit.retention_days,
             retention_reason=main.audit.retention_reason,

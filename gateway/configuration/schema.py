@@ -151,6 +151,10 @@ class AuditSpec(Spec):
     """Log folders of the other nodes, mounted or copied: questions are put to all of them as to one log."""
     keeper: Literal["on", "off"] = "on"
     """`on`: `ecluse serve` runs `ecluse audit keep` beside it; `off`: you run it, as a service or a timer."""
+    engine: Annotated[str, Field(min_length=1, max_length=1_000)] = "duckdb"
+    """What answers for the archive: `duckdb`, or `clickhouse://user@host:8443/database`, which it was loaded into."""
+    engine_password_file: FilePath | None = None
+    """File of mode 0600 that holds the password of the ClickHouse user and nothing else."""
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     """Days after which `ecluse audit purge` drops entries: 183, 365, 1095, or another with `retention_reason`."""
     retention_reason: Annotated[str, Field(max_length=500)] = ""

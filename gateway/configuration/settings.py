@@ -64,6 +64,7 @@ class Settings:
     address; it may carry a password and is therefore kept out of the repr. *tls_certificate* and
     *tls_key* are PEM files, both set or both None. *metrics_port* is None when no metrics are served.
     *audit_node* is None where one node writes alone; *audit_also* are the log folders of the others.
+    *audit_engine* is ``duckdb`` or a ``clickhouse://`` address, which may carry a password too.
     *escrow_recipients* are public keys of age; empty: no escrow is kept.
     """
 
@@ -78,6 +79,7 @@ class Settings:
     segment_bytes: int = 64_000_000
     audit_node: str | None = None
     audit_also: tuple[Path, ...] = ()
+    audit_engine: str = field(default="duckdb", repr=False)
     keeper: bool = True
     retention_days: int = 365
     retention_reason: str = ""

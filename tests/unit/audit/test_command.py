@@ -21,6 +21,7 @@ from gateway.cli.audit_consult import moment
 from gateway.configuration import init_keys, load_keys
 from gateway.vocabulary.events import AuditEvent, EventKind
 from tests.people import DR_MARTIN, NURSE_BEN
+from tests.unit.audit.archives import archive
 from tests.unit.audit.logs import NOW_MS, SALT
 
 SYSTEM = "urn:oid:1.2.250.1.999"
@@ -256,6 +257,25 @@ def test_stats_are_bars_or_numbers(audit_dir: Path, monkeypatch: pytest.MonkeyPa
     values = json.loads(run("stats", "--audit-dir", audit_dir, "--copy", *period, "--json").stdout)
     assert values["day"] == [{"day": "2026-09-21", "events": 2, "patients": 1, "rows": 0, "bytes": 0}]
     assert {row["kind"]: row["events"] for row in values["kind"]} == {"access": 1, "refused": 1}
+
+
+def test_a_damaged_archive_is_told_and_answers_nothing(audit_dir: Path) -> None:
+    manifest = archive(audit_dir, {"gw-1": 2})
+    damaged = run("query", "--audit-dir", audit_dir, "--copy", "--json")
+    assert len(damaged.stdout.splitlines()) == 2
+    manifest.events[0].path.write_bytes(b"PAR1" + b"secret" * 40)
+    damaged = run("query", "--audit-dir", audit_dir, "--copy", "--json")
+    assert (damaged.exit_code, damaged.stdout) == (2, "")
+    assert "cannot be read" in damaged.stderr
+    assert "secret" not in damaged.stderr
+    (manifest.events[0].path).unlink()
+    missing = run("query", "--audit-dir", audit_dir, "--copy", "--json")
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert "cannot be read" in missing.stderr
+    (audit_dir / "archive" / "manifest.json").write_text("{")
+    broken = run("query", "--audit-dir", audit_dir, "--copy", "--json")
+    assert broken.exit_code == 2
+    assert "manifest" in broken.stderr
 
 
 def verifier(keys_dir: Path) -> str:
