@@ -10,6 +10,7 @@ some of the 1 500 000 patients are seen far oftener than others.
 import argparse
 import asyncio
 import hashlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ from pathlib import Path
 import duckdb
 
 from gateway.audit import files
+from gateway.audit.archive import merged_path
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.manifest import File, Manifest, archive_directory, dump_manifest
+from gateway.audit.parquet import ROW_GROUP_ROWS
 from gateway.audit.sql import DAY_MS
 from gateway.audit.writer import AuditWriter
 from gateway.vocabulary.events import AuditEvent, EventKind
@@ -34,8 +37,11 @@ END_MS = 1_798_761_600_000
 
 ARCHIVED, JOURNAL = "gateway.archived", "gateway"
 RING = KeyRing("checkpoint", "bench", {"bench": bytes(range(32))})
-_ROW_GROUP = 20_480
 _BATCH = 500
+_PART_GROUPS = 24
+"""Groups of rows in a file: parts of 20 to 40 MB, as the keeper cuts them."""
+
+_KEYS = {"events": "account", "accesses": "patient"}
 _SORTED = {"events": '"account", "at_ms", "writer", "seq"', "accesses": '"patient", "at_ms", "writer", "seq"'}
 
 
@@ -59,8 +65,7 @@ def synthesise(directory: Path, events: int, tail: int, *, memory: str = "2GB") 
             for month, first, last in months(events):
                 _stage(engine, Path(room) / "stage.parquet", events, first, last)
                 for dataset in _SORTED:
-                    path = archive / dataset / f"{month}.0.parquet"
-                    listed[dataset].append(_sorted(engine, Path(room) / "stage.parquet", dataset, path))
+                    listed[dataset] += _merged(engine, Path(room) / "stage.parquet", archive, dataset, month)
                 print(f"{month}: {last:,} of {events:,} events", file=sys.stderr, flush=True)
     manifest = Manifest({ARCHIVED: events}, tuple(listed["events"]), tuple(listed["accesses"]))
     files.replace_durably(archive / "manifest.json", dump_manifest(directory, manifest))
@@ -210,7 +215,10 @@ def _stage(engine: duckdb.DuckDBPyConnection, path: Path, events: int, first: in
     )
 
 
-def _sorted(engine: duckdb.DuckDBPyConnection, stage: Path, dataset: str, path: Path) -> File:
+def _merged(
+    engine: duckdb.DuckDBPyConnection, stage: Path, archive: Path, dataset: str, month: str
+) -> list[File]:
+    """Write *dataset* of the staged events as the keeper would have merged them: sorted, and cut into parts."""
     if dataset == "events":
         rows = f"select * from '{stage}'"
     else:
@@ -219,16 +227,25 @@ def _sorted(engine: duckdb.DuckDBPyConnection, stage: Path, dataset: str, path: 
             "account_class, establishment, operator, app, route, route_kind, opened, rows, bytes, status, reason, "
             f"categories, sensitivity, client, session, request_id from '{stage}' where patients is not null"
         )
+    drafts = stage.with_name("parts")
+    shutil.rmtree(drafts, ignore_errors=True)
     engine.execute(
-        f"copy ({rows} order by {_SORTED[dataset]}) to '{path}' "
-        f"(format parquet, compression zstd, row_group_size {_ROW_GROUP})"
+        f"copy ({rows} order by {_SORTED[dataset]}) to '{drafts}' (format parquet, compression zstd, "
+        f"row_group_size {ROW_GROUP_ROWS}, row_groups_per_file {_PART_GROUPS})"
     )
-    count, first, last, least, most = engine.execute(
-        f"select count(*), min(at_ms), max(at_ms), min(seq), max(seq) from '{path}'"
-    ).fetchall()[0]
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return File(path, count, path.stat().st_size, first, last, digest, {ARCHIVED: (least, most)})
+    made: list[File] = []
+    while (draft := drafts / f"data_{len(made)}.parquet").exists():
+        path = draft.replace(merged_path(archive, dataset, month, 1, len(made)))
+        key = _KEYS[dataset]
+        count, first, last, lowest, highest, least, most = engine.execute(
+            "select count(*), min(at_ms), max(at_ms), min(seq), max(seq), "
+            f"min({key}), max({key}) from read_parquet('{path}')"
+        ).fetchall()[0]
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        seqs = {ARCHIVED: (lowest, highest)}
+        made.append(File(path, count, path.stat().st_size, first, last, digest, seqs, least, most))
+    return made
 
 
 def main() -> int:

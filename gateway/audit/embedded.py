@@ -29,14 +29,23 @@ _PLACEHOLDER = re.compile(r"\{(\w+):\w+\}")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which files can hold the answer: by period (*from_ms* included, *to_ms* not), or by *moments*, sorted."""
+    """Which files can hold the answer: by period (*from_ms* included, *to_ms* not), or by *moments*, sorted.
+
+    *accounts* and *patients*, both sorted, are those whose events and accesses are wanted; None: everybody's.
+    """
 
     from_ms: int | None = None
     to_ms: int | None = None
     moments: Sequence[int] | None = None
+    accounts: Sequence[str] | None = None
+    patients: Sequence[str] | None = None
 
-    def may_be_in(self, file: File) -> bool:
-        """Tell whether *file* can hold an event of this span."""
+    def may_be_in(self, file: File, keys: Sequence[str] | None = None) -> bool:
+        """Tell whether *file* can hold a row of this span, and of one of *keys*, by which its rows are sorted."""
+        if keys is not None and file.least is not None and file.most is not None:
+            nearest = bisect_left(keys, file.least)
+            if nearest == len(keys) or keys[nearest] > file.most:
+                return False
         if self.moments is not None:
             nearest = bisect_left(self.moments, file.first_ms)
             return nearest < len(self.moments) and self.moments[nearest] <= file.last_ms
@@ -125,8 +134,11 @@ class Embedded:
         parts = []
         shown = ", ".join(f'"{column}"' for column in columns)
         for place in self._places:
-            listed = place.manifest.events if name == "events" else place.manifest.accesses
-            if paths := [file.path for file in listed if self._wants(file) and span.may_be_in(file)]:
+            manifest = place.manifest
+            listed, keys = (
+                (manifest.events, span.accounts) if name == "events" else (manifest.accesses, span.patients)
+            )
+            if paths := [file.path for file in listed if self._wants(file) and span.may_be_in(file, keys)]:
                 wanted = self._above_floors() if self._floors else ""
                 parts.append(f"select {shown} from read_parquet({_paths(paths)}){wanted}")
         parts += [_journal(name, columns, *each) for each in newer]
@@ -183,7 +195,11 @@ def _connection() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
             "allow_unsigned_extensions": "false",
         }
         with duckdb.connect(config=settings) as engine:
-            engine.execute("set autoinstall_known_extensions = false; set autoload_known_extensions = false")
+            # Its own bar would be written onto standard output, into the midst of JSON.
+            engine.execute(
+                "set autoinstall_known_extensions = false; set autoload_known_extensions = false; "
+                "set enable_progress_bar = false"
+            )
             yield engine, Path(room)
 
 

@@ -37,7 +37,9 @@ class File:
     """One Parquet file of the archive. *path* is absolute when the archive's directory is.
 
     *first_ms* and *last_ms* are the least and greatest ``at_ms`` within, both included, *sha256* is in hex.
-    *seqs* names the least and greatest ``seq`` within, both included, of each writer.
+    *seqs* names the least and greatest ``seq`` within, both included, of each writer. *least* and *most* are
+    the least and greatest of the key its rows are sorted by, account or patient: None when no row has one, and in
+    archives of before these were noted. Rows without account may stand in any file.
     """
 
     path: Path
@@ -47,6 +49,8 @@ class File:
     last_ms: int
     sha256: str
     seqs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    least: str | None = None
+    most: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Manifest:
     trees: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
 
 
-class _FileForm(msgspec.Struct):
+class _FileForm(msgspec.Struct, omit_defaults=True):
     path: str
     rows: int
     bytes: int
@@ -75,6 +79,8 @@ class _FileForm(msgspec.Struct):
     last_ms: int
     sha256: str
     seqs: dict[str, tuple[int, int]]
+    least: str | None = None
+    most: str | None = None
 
 
 class _Form(msgspec.Struct):
@@ -181,14 +187,32 @@ def _parse(archive: Path, raw: bytes) -> Manifest:
 
 def _file(archive: Path, form: _FileForm) -> File:
     return File(
-        _path(archive, form.path), form.rows, form.bytes, form.first_ms, form.last_ms, form.sha256, form.seqs
+        _path(archive, form.path),
+        form.rows,
+        form.bytes,
+        form.first_ms,
+        form.last_ms,
+        form.sha256,
+        form.seqs,
+        form.least,
+        form.most,
     )
 
 
 def _form(archive: Path, item: File) -> _FileForm:
     name = item.path.relative_to(archive).as_posix()
     seqs = dict(sorted(item.seqs.items()))
-    return _FileForm(name, item.rows, item.bytes, item.first_ms, item.last_ms, item.sha256, seqs)
+    return _FileForm(
+        name,
+        item.rows,
+        item.bytes,
+        item.first_ms,
+        item.last_ms,
+        item.sha256,
+        seqs,
+        item.least,
+        item.most,
+    )
 
 
 def _path(archive: Path, name: str) -> Path:

@@ -22,8 +22,9 @@ MEMORY_MB = (160, 512, 2_048)
 """What the engine may take for a segment. More than the first only for one full of long lists."""
 
 MERGE_MEMORY_MB = (256, 512, 2_048)
-PART_BYTES = 64_000_000
-"""A merge makes a part of so many bytes of its sources: what it sorts at once is bounded, not the month."""
+PART_BYTES = 24_000_000
+"""A merge makes a part of so many bytes of its sources: what it sorts at once is bounded, not the month; and who
+looks for one patient or account opens one part of a month, whose own index is small."""
 
 _SAMPLE_ROWS = 20_000
 
@@ -173,7 +174,10 @@ def _write(engine: duckdb.DuckDBPyConnection, select: str, dataset: str, path: P
     draft.unlink(missing_ok=True)
     engine.execute(f"copy ({select} order by {_ORDERS[dataset]}) to {_literal(str(draft))} {_FORMAT}")
     source = f"read_parquet({_literal(_escaped(draft))})"
-    written, first_ms, last_ms = _one(engine, f"select count(*), min(at_ms), max(at_ms) from {source}")  # noqa: S608
+    key = _ORDERS[dataset].split(",")[0]
+    written, first_ms, last_ms, least, most = engine.execute(
+        f"select count(*), min(at_ms), max(at_ms), min({key}), max({key}) from {source}"  # noqa: S608
+    ).fetchall()[0]
     if written != rows:
         raise CannotArchive(f"{path}: {written} rows were written of {rows}")
     seqs = engine.execute(f"select writer, min(seq), max(seq) from {source} group by writer").fetchall()  # noqa: S608
@@ -184,9 +188,8 @@ def _write(engine: duckdb.DuckDBPyConnection, select: str, dataset: str, path: P
         size = os.fstat(file.fileno()).st_size
     draft.replace(path)
     files.sync_directory(path.parent)
-    return File(
-        path, rows, size, first_ms, last_ms, digest, {name: (first, last) for name, first, last in seqs}
-    )
+    bounds = {name: (first, last) for name, first, last in seqs}
+    return File(path, rows, size, first_ms, last_ms, digest, bounds, least, most)
 
 
 def _with_engine[Made](

@@ -115,7 +115,7 @@ def grouped(
         And as ask does.
     """
     names = (*columns, *sql.MEASURES)
-    span, needles = Span(question.from_ms, question.to_ms), _needles(question)
+    span, needles = _span(question), _needles(question)
     directories = _directories(places)
     if cluster is None:
         statement = sql.select_groups(question, columns, by=by)
@@ -157,21 +157,26 @@ def _shared(
 
 
 def _events(engine: _Engine, question: Question) -> Iterator[Row]:
-    span, accounts, needles = Span(question.from_ms, question.to_ms), None, _needles(question)
+    span, accounts, needles = _span(question), None, _needles(question)
     if question.patients:
         # Accesses are sorted by patient, events by account: first where the patient was named, then there.
         found = list(engine.run(sql.select_places(question), span, needles))
         if not found:
             return
-        span = Span(moments=sorted({at_ms for at_ms, _ in found}))
         accounts = sorted({account for _, account in found}, key=lambda account: account or "")
+        span = replace(
+            span,
+            moments=sorted({at_ms for at_ms, _ in found}),
+            # An event without account can stand in any file.
+            accounts=None if None in accounts else accounts,
+        )
     found_events = engine.run(sql.select_events(question, accounts=accounts), span, needles)
     yield from _rows(found_events, tuple(EVENT_COLUMNS))
 
 
 def _accesses(engine: _Engine, question: Question) -> Iterator[Row]:
     if question.patients and not sql.needs_events(question):
-        span = Span(question.from_ms, question.to_ms)
+        span = _span(question)
         named = engine.run(sql.select_accesses(question), span, _needles(question))
         yield from _rows(named, tuple(ACCESS_COLUMNS))
         return
@@ -186,6 +191,15 @@ def _each_patient(events: Iterator[Row], question: Question) -> Iterator[Row]:
         kept = {name: event[name] for name in ACCESS_COLUMNS if name in event}
         for patient in sorted(named & asked if asked else named, reverse=question.newest):
             yield {"patient": patient, **kept}
+
+
+def _span(question: Question) -> Span:
+    return Span(
+        question.from_ms,
+        question.to_ms,
+        accounts=sorted(question.accounts) or None,
+        patients=sorted(question.patients) or None,
+    )
 
 
 def _needles(question: Question) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from gateway.cli.audit_consult import moment
 from gateway.configuration import init_keys, load_keys
 from gateway.vocabulary.events import AuditEvent, EventKind
 from tests.people import DR_MARTIN, NURSE_BEN
-from tests.unit.audit.archives import archive
 from tests.unit.audit.logs import NOW_MS, SALT
+from tests.unit.audit.made_archives import archive
 
 SYSTEM = "urn:oid:1.2.250.1.999"
 HOSTILE = "=cmd|'/c calc'!A1\x1b[31m\u202e[bold]x[/bold]"

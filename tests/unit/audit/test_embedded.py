@@ -1,18 +1,23 @@
 """Which files are opened for a question, and what of a journal is read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.audit import parquet
 from gateway.audit.embedded import Span, open_embedded
 from gateway.audit.encoding import encode
 from gateway.audit.files import segment_path
-from gateway.audit.manifest import File
-from gateway.audit.query import Question, ask
+from gateway.audit.keeper import keep
+from gateway.audit.manifest import File, read_manifest
+from gateway.audit.query import Question, accesses, ask
 from gateway.audit.sql import select_events
-from tests.unit.audit.logs import SALT, an_event, journal
+from tests.people import CLERK_LEA, DR_MARTIN
+from tests.unit.audit.archives import day_ms, patient, write_days
+from tests.unit.audit.logs import KEY, SALT, an_event, journal
 
 FILE = File(Path("x"), 1, 1, first_ms=100, last_ms=200, sha256="")
 
@@ -35,6 +40,25 @@ FILE = File(Path("x"), 1, 1, first_ms=100, last_ms=200, sha256="")
 )
 def test_a_file_of_another_time_is_not_opened(span: Span, opened: bool) -> None:
     assert span.may_be_in(FILE) is opened
+
+
+@pytest.mark.parametrize(
+    ("keys", "opened"),
+    [
+        (None, True),
+        (["ben"], True),
+        (["dr.martin"], True),
+        (["lea"], True),
+        (["aaa", "zoé"], False),
+        (["aaa", "cora", "zoé"], True),
+        (["lea.admission"], False),
+        ([], False),
+    ],
+)
+def test_a_file_of_other_people_is_not_opened(keys: list[str] | None, opened: bool) -> None:
+    assert Span().may_be_in(replace(FILE, least="ben", most="lea"), keys) is opened
+    assert Span().may_be_in(FILE, keys)
+    assert not Span(from_ms=201).may_be_in(replace(FILE, least="ben", most="lea"), keys)
 
 
 @given(st.lists(st.integers(90, 210)))
@@ -74,3 +98,28 @@ def test_only_lines_with_a_needle_are_read(tmp_path: Path) -> None:
     with open_embedded([tmp_path]) as engine:
         found = list(engine.run(select_events(Question()), Span(), ["u3", "u5"]))
     assert [row[3] for row in found] == [3, 5, 9]
+
+
+def test_one_patient_and_one_account_open_one_part_of_a_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "PART_BYTES", 2_000)
+    write_days(tmp_path / "gw", range(4), per_day=60)
+    every = list(ask(tmp_path, Question()))
+    keep(tmp_path, [KEY], day_ms(40))
+    manifest = read_manifest(tmp_path)
+    assert len(manifest.events) > 3
+    assert len(manifest.accesses) > 3
+    missed = patient(6)
+    for account in (DR_MARTIN.login, CLERK_LEA.login, "nobody"):
+        expected = [event for event in every if event.get("account") == account]
+        assert list(ask(tmp_path, Question(accounts=(account,)))) == expected
+    for named in (patient(0), missed, "k1:ffff"):
+        expected = [event for event in every if named in event.get("patients", ())]
+        assert list(ask(tmp_path, Question(patients=(named,)))) == expected
+    # Whatever cannot hold the patient is not even looked for.
+    for item in manifest.accesses:
+        if not (item.least or "") <= missed <= (item.most or ""):
+            item.path.unlink()
+    found = list(accesses(tmp_path, Question(patients=(missed,))))
+    assert len(found) == len([event for event in every if missed in event.get("patients", ())]) > 3

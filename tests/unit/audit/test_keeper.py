@@ -255,5 +255,8 @@ def test_a_heavy_month_becomes_parts_sorted_through_all_of_them(
         assert len(items) > 3 or samples == 1
         found = [(row.get(key, "\uffff"), row["at_ms"], row["writer"], row["seq"]) for row in rows(items)]
         assert found == sorted(found)
+        for item in items:
+            named = sorted(row[key] for row in rows([item]) if key in row)
+            assert (item.least, item.most) == ((named[0], named[-1]) if named else (None, None))
     # Parts of one merge are no reason for another.
     assert keep(tmp_path, [KEY], day_ms(NEXT_MONTH) + 1).merges == 0

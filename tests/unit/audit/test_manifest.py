@@ -22,8 +22,9 @@ def a_manifest(audit_dir: Path) -> Manifest:
     for number in range(8):
         tree.append(b"%d" % number)
     events = File(
-        audit_dir / "archive" / "events" / "2026-09.1.parquet", 8, 900, 5, 9, "ab" * 32, {"gw": (0, 7)}
-    )
+        audit_dir / "archive" / "events" / "2026-09.1.parquet", 8, 900, 5, 9, "ab" * 32, {"gw": (0, 7)},
+        least="dr.martin", most="zoé",
+    )  # fmt: skip
     accesses = File(
         audit_dir / "archive" / "accesses" / "2026-09-21.gw.0-7.parquet",
         3,
