@@ -31,6 +31,23 @@ def sum_groups(
     return [(*group, *kept) for group, kept in counts.items()]
 
 
+def same_patients(
+    here: Iterable[Sequence[Any]], pairs: Iterable[Sequence[Any]], *, width: int
+) -> tuple[list[tuple[Any, ...]], set[tuple[Any, ...]]]:
+    """Return the counts of *here* with the patients of *pairs*, and these pairs of group and patient.
+
+    A journal grows between two looks at it: which patients are counted and which are compared must be the same.
+    """
+    groups = {tuple(row[:width]): row for row in here}
+    mine = {tuple(pair) for pair in pairs if tuple(pair[:width]) in groups}
+    patients = Counter(pair[:width] for pair in mine)
+    told = [
+        (*group, *(patients[group] if at == _PATIENTS else value for at, value in enumerate(row[width:])))
+        for group, row in groups.items()
+    ]
+    return told, mine
+
+
 def sort_groups(rows: Iterable[Sequence[Any]], *, width: int, by: str) -> list[Sequence[Any]]:
     """Return *rows* as sql.select_groups orders them: the greatest of *by*, then of the others, then by name."""
     first = MEASURES.index(by)

@@ -18,7 +18,7 @@ from gateway.audit import sql
 from gateway.audit.cluster import Cluster
 from gateway.audit.columns import ACCESS_COLUMNS, COLUMNS, EVENT_COLUMNS
 from gateway.audit.embedded import Span, open_embedded
-from gateway.audit.groups import sort_groups, sum_groups
+from gateway.audit.groups import same_patients, sort_groups, sum_groups
 from gateway.audit.question import DECISIONS, Question, pseudonyms
 
 __all__ = [
@@ -128,17 +128,18 @@ def grouped(
     whole = replace(question, limit=None)
     statement = sql.select_groups(whole, columns, by=by)
     named = sql.select_named(whole, columns)
-    here, mine = (
-        list(_here(directories, lambda engine, asked=asked: engine.run(asked, span, needles), there.loaded))  # type: ignore[misc]
-        for asked in (statement, named)
+    here, pairs = _here(
+        directories,
+        lambda engine: (list(engine.run(asked, span, needles)) for asked in (statement, named)),
+        there.loaded,
     )
     counted = list(there.run(statement, span))
-    shared: Iterator[tuple[Any, ...]]
     if "patient" in columns:
         ours = {tuple(row[: len(columns)]) for row in here}
-        shared = (group for row in counted if (group := tuple(row[: len(columns)])) in ours)
+        shared = [group for row in counted if (group := tuple(row[: len(columns)])) in ours]
     else:
-        shared = _shared(there, set(mine), whole, columns)
+        here, mine = same_patients(here, pairs, width=len(columns))
+        shared = list(_shared(there, mine, whole, columns))
     told = sum_groups(counted, here, shared, width=len(columns))
     ranked = sort_groups(told, width=len(columns), by=by)
     return [_row(row, names) for row in ranked[: question.limit]]

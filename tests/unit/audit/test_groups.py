@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audit.cluster import Cluster, ClusterUnavailable, connect
-from gateway.audit.groups import sort_groups, sum_groups
+from gateway.audit.groups import same_patients, sort_groups, sum_groups
 from gateway.audit.manifest import Manifest, archive_directory
 from gateway.audit.sql import MEASURES
 
@@ -45,6 +45,14 @@ def test_a_patient_seen_in_both_places_counts_once(events: list[Event]) -> None:
     shared = [(name,) for name, _ in named(there) & named(here)]
     told = sum_groups(counted(there), counted(here), shared, width=1)
     assert sorted(told, key=str) == sorted(counted(events), key=str)
+
+
+def test_what_a_journal_gained_meanwhile_is_left_out_of_both() -> None:
+    here = [("demo", 3, 2, 9, 9), ("bis", 1, 0, 0, 0)]
+    pairs = [("demo", "k1:a"), ("demo", "k1:b"), ("demo", "k1:new"), ("new app", "k1:a")]
+    told, mine = same_patients(here, pairs, width=1)
+    assert told == [("demo", 3, 3, 9, 9), ("bis", 1, 0, 0, 0)]
+    assert mine == set(pairs[:3])
 
 
 def test_groups_are_in_the_order_of_the_engine() -> None:
