@@ -39,6 +39,7 @@ class Entered:
 
     *expired*: the session was there and outlived one of its lifetimes. *known*: for each credential
     asked about, whether the app gave it to this very session. *spend* None: no request was to be spent.
+    *owes*: why this session owes a fresh code, None when it owes none.
     """
 
     standing: Standing
@@ -51,6 +52,7 @@ class Entered:
     address: str
     enrolled: bool
     spend: Spent | Exhausted | None
+    owes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ async def enter(
         reply = await _enter(store, question, believed, limits)
         if reply[0] == b"class-is":
             raise StoreUnavailable("the account's class changed twice within one request")
-    standing, stage, expired, known, account_class, establishment, login, address, enrolled, spend = reply
+    standing, stage, expired, known, account_class, establishment, login, address, enrolled, spend, owes = (
+        reply
+    )
     bits = tuple(bit == _KNOWN for bit in known)
     return Entered(
         standing=Standing(standing.decode()),
@@ -114,6 +118,7 @@ async def enter(
         address=address.decode(),
         enrolled=enrolled == 1,
         spend=read_spend(limits, spend) if spend is not None else None,
+        owes=_text(owes),
     )
 
 

@@ -16,16 +16,19 @@ end
 -- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, spend a request (1/0), class believed,
 -- limits, then hashes of the credentials shown.
 -- Returns {'class-is', class} and has done nothing, when a request is to be spent under another class;
--- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend}.
+-- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes}: owes is
+-- the word for a fresh code that this session has not given since it was asked of the account, or false.
 redis.register_function('ecluse_enter', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
-  local account = redis.call('HMGET', keys[2], 'state', 'class', 'establishment', 'login', 'epoch', 'secret')
+  local account = redis.call('HMGET', keys[2], 'state', 'class', 'establishment', 'login', 'epoch', 'secret',
+    'owes_until_ms', 'owes_since_ms', 'owes_why')
   local standing, at_us = lookups_standing(account[1]), now_us()
   local at_ms = math.floor(at_us / 1000)
   local has_session, first_credential = args[2] == '1', 10
-  local stage, expired, address, known = false, 0, '', {}
-  local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address' }
+  local stage, expired, address, known, owes = false, 0, '', {}, false
+  local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address', 'stepped_ms' }
+  local first_known = #fields + 1
 
   if has_session and not lookups_closed(standing) then
     for i = first_credential, #args do
@@ -41,8 +44,11 @@ redis.register_function('ecluse_enter', function(keys, args)
       end
       if at_ms - created_ms < life_ms and at_ms - seen_ms < tonumber(args[4]) then
         stage, address = session[2], session[6] or ''
-        for i = 7, #fields do
+        for i = first_known, #fields do
           known[#known + 1] = session[i] and '1' or '0'
+        end
+        if (tonumber(account[7]) or 0) > at_ms and (tonumber(session[7]) or 0) < (tonumber(account[8]) or 0) then
+          owes = account[9]
         end
       else
         expired = 1
@@ -56,8 +62,8 @@ redis.register_function('ecluse_enter', function(keys, args)
   end
   if stage and at_ms - seen_ms >= LOOKUPS_REFRESH_MS then
     local writes = { 'seen_ms', whole(at_ms) }
-    for i = 7, #fields do
-      if known[i - 6] == '1' then
+    for i = first_known, #fields do
+      if known[i - first_known + 1] == '1' then
         writes[#writes + 1] = fields[i]
         writes[#writes + 1] = whole(at_ms)
       end
@@ -70,7 +76,7 @@ redis.register_function('ecluse_enter', function(keys, args)
   end
   return {
     standing, stage, expired, table.concat(known), account[2], account[3], account[4], address,
-    account[6] and 1 or 0, spend,
+    account[6] and 1 or 0, spend, owes,
   }
 end)
 
