@@ -211,6 +211,8 @@ class SessionsSpec(Spec):
     """Sessions one account may have in one app; the oldest is closed."""
     pending_s: Annotated[int, Field(ge=30, le=3_600)] = 300
     """Seconds between the app's password and the code."""
+    step_up_s: Seconds = 3_600
+    """Seconds for which a fresh code stays fresh: for doors with `step_up: always`."""
 
 
 class FailuresSpec(Spec):

@@ -20,7 +20,8 @@ class EnterQuestion:
     """Who stands at the door. *credentials* are keyed hashes of the app credentials shown.
 
     Without *session_id* only the account's standing is asked (service accounts). A request is spent
-    when *spend_request* holds and the session is FULL, or there is none to ask about.
+    when *spend_request* holds and the session is FULL, or there is none to ask about. *step_up_ms*: how
+    long a fresh code stays fresh.
     """
 
     account_id: str
@@ -31,6 +32,7 @@ class EnterQuestion:
     absolute_ms: int
     pending_ms: int
     spend_request: bool
+    step_up_ms: int = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Entered:
 
     *expired*: the session was there and outlived one of its lifetimes. *known*: for each credential
     asked about, whether the app gave it to this very session. *spend* None: no request was to be spent.
-    *owes*: why this session owes a fresh code, None when it owes none.
+    *owes*: why this session owes a fresh code, None when it owes none; *fresh*: it gave one lately.
     """
 
     standing: Standing
@@ -53,6 +55,7 @@ class Entered:
     enrolled: bool
     spend: Spent | Exhausted | None
     owes: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,8 @@ async def enter(
         reply = await _enter(store, question, believed, limits)
         if reply[0] == b"class-is":
             raise StoreUnavailable("the account's class changed twice within one request")
-    standing, stage, expired, known, account_class, establishment, login, address, enrolled, spend, owes = (
-        reply
-    )
+    standing, stage, expired, known, account_class, establishment, *rest = reply
+    login, address, enrolled, spend, owes, fresh = rest
     bits = tuple(bit == _KNOWN for bit in known)
     return Entered(
         standing=Standing(standing.decode()),
@@ -119,6 +121,7 @@ async def enter(
         enrolled=enrolled == 1,
         spend=read_spend(limits, spend) if spend is not None else None,
         owes=_text(owes),
+        fresh=fresh == 1,
     )
 
 
@@ -162,7 +165,7 @@ async def _enter(store: Store, question: EnterQuestion, believed: str, limits: L
         [
             "0" if question.session_id is None else "1",
             question.app,
-            *(question.idle_ms, question.absolute_ms, question.pending_ms),
+            *(question.idle_ms, question.absolute_ms, question.pending_ms, question.step_up_ms),
             "1" if question.spend_request else "0",
             believed,
             encode_limits(limits),

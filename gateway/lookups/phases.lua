@@ -13,11 +13,12 @@ local function lookups_closed(standing)
 end
 
 -- KEYS: marker, account, session, counters.
--- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, spend a request (1/0), class believed,
+-- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, step_up_ms, spend a request (1/0), class believed,
 -- limits, then hashes of the credentials shown.
 -- Returns {'class-is', class} and has done nothing, when a request is to be spent under another class;
--- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes}: owes is
--- the word for a fresh code that this session has not given since it was asked of the account, or false.
+-- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes, fresh}: owes
+-- is the word for a fresh code that this session has not given since it was asked of the account, or false; fresh tells
+-- whether one was given less than step_up_ms ago.
 redis.register_function('ecluse_enter', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
@@ -25,8 +26,8 @@ redis.register_function('ecluse_enter', function(keys, args)
     'owes_until_ms', 'owes_since_ms', 'owes_why')
   local standing, at_us = lookups_standing(account[1]), now_us()
   local at_ms = math.floor(at_us / 1000)
-  local has_session, first_credential = args[2] == '1', 10
-  local stage, expired, address, known, owes = false, 0, '', {}, false
+  local has_session, first_credential = args[2] == '1', 11
+  local stage, expired, address, known, owes, fresh = false, 0, '', {}, false, 0
   local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address', 'stepped_ms' }
   local first_known = #fields + 1
 
@@ -50,14 +51,17 @@ redis.register_function('ecluse_enter', function(keys, args)
         if (tonumber(account[7]) or 0) > at_ms and (tonumber(session[7]) or 0) < (tonumber(account[8]) or 0) then
           owes = account[9]
         end
+        if session[7] and at_ms - tonumber(session[7]) < tonumber(args[7]) then
+          fresh = 1
+        end
       else
         expired = 1
       end
     end
   end
 
-  local spends = args[7] == '1' and not lookups_closed(standing) and (stage == 'full' or not has_session)
-  if spends and (account[2] or '') ~= args[8] then
+  local spends = args[8] == '1' and not lookups_closed(standing) and (stage == 'full' or not has_session)
+  if spends and (account[2] or '') ~= args[9] then
     return { 'class-is', account[2] or '' }
   end
   if stage and at_ms - seen_ms >= LOOKUPS_REFRESH_MS then
@@ -72,11 +76,11 @@ redis.register_function('ecluse_enter', function(keys, args)
   end
   local spend = false
   if spends then
-    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[9]), { g = 1 }, {}, {})
+    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[10]), { g = 1 }, {}, {})
   end
   return {
     standing, stage, expired, table.concat(known), account[2], account[3], account[4], address,
-    account[6] and 1 or 0, spend, owes,
+    account[6] and 1 or 0, spend, owes, fresh,
   }
 end)
 

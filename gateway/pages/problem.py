@@ -22,6 +22,7 @@ _TEXTS: dict[Reason, str] = {
     Reason.ENROLMENT_OWED: "enrolment-owed",
     Reason.LOGIN_OWED: "no-session",
     Reason.BINDING_BROKEN: "session-expired",
+    Reason.STEP_UP_OWED: "step-up-owed",
     Reason.MALFORMED_REQUEST: "malformed",
     Reason.UNKNOWN_HOST: "malformed",
     Reason.UNKNOWN_METHOD: "malformed",

@@ -41,7 +41,9 @@ class Situation:
     *door*: the request stands at a login door (a login route, or an attempt). *name_agrees* tells, for
     an attempt in a before-login app, whether the typed name is the session's; None when not asked.
     *credentials*: how many app credentials came along; *known*: how many of them this session was given.
-    *needs_credential*: this app shows itself by cookies, so a session without any of them is broken.
+    *owes*: the account owes a fresh code that this session has not given; *step_up*: this door always
+    wants one; *fresh*: the session gave one lately. *needs_credential*: this app shows itself by cookies,
+    so a session without any of them is broken.
     """
 
     rule: str
@@ -60,6 +62,9 @@ class Situation:
     stage: Stage | None = None
     enrolled: bool = False
     grace: bool = False
+    owes: bool = False
+    step_up: bool = False
+    fresh: bool = False
     name_agrees: bool | None = None
     credentials: int = 0
     known: int = 0
@@ -101,6 +106,8 @@ def _service(s: Situation) -> RequestDecision:
         return Refuse(s.rule, Reason.ACCOUNT_LOCKED, 403)
     if isinstance(s.spend, Exhausted):
         return _rate(s, s.spend)
+    if s.step_up:
+        return Refuse(s.rule, Reason.STEP_UP_OWED, 403)
     return _forward(s, Reason.SERVICE_ACCOUNT)
 
 
@@ -119,6 +126,10 @@ def _with_session(s: Situation) -> RequestDecision:
             return Challenge(s.rule, Reason.BINDING_BROKEN, Prompt.LOGIN)
         if s.kind in REVEALING and s.needs_credential:
             return Challenge(s.rule, Reason.BINDING_BROKEN, Prompt.LOGIN)
+    if (s.owes and s.kind in REVEALING) or (s.step_up and not s.fresh):
+        if not s.enrolled:
+            return Refuse(s.rule, Reason.STEP_UP_OWED, 403)
+        return Challenge(s.rule, Reason.STEP_UP_OWED, Prompt.STEP_UP)
     return _forward(s, Reason.SESSION_FULL)
 
 

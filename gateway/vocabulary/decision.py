@@ -23,6 +23,7 @@ class Reason(StrEnum):
     ENROLMENT_OWED = "enrolment-owed"
     LOGIN_OWED = "login-owed"
     BINDING_BROKEN = "binding-broken"
+    STEP_UP_OWED = "step-up-owed"
 
     MALFORMED_REQUEST = "malformed-request"
     UNKNOWN_HOST = "unknown-host"
@@ -66,6 +67,8 @@ class Prompt(StrEnum):
     INVITATION = "invitation"
     START = "start"
     """Name and code, in before-login apps."""
+    STEP_UP = "step-up"
+    """A fresh code and the reason, within an open session."""
 
 
 @dataclass(frozen=True, slots=True)

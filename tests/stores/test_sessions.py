@@ -8,7 +8,7 @@ import pytest
 from gateway.accounts.names import account_ref
 from gateway.accounts.store import AccountStore, Labels
 from gateway.policy.policy import FailureBudget, SessionRules
-from gateway.sessions.store import DoorState, SessionRefused, SessionStore
+from gateway.sessions.store import DoorState, SessionRefused, SessionStore, new_session_id
 from gateway.valkey.client import Store, StoreEmptied
 from gateway.vocabulary.identity import NameMapping, Stage, Standing
 from gateway.vocabulary.keys import KeyRing
@@ -227,7 +227,7 @@ async def test_a_step_up_within_a_session_keeps_all_but_its_id(store: Store, ses
     first = await sessions.open(MARTIN.id, APP, Stage.FULL, RULES, jar=JAR, address="192.0.2.7")
     other = await sessions.open(MARTIN.id, APP, Stage.FULL, RULES)
     before = await sessions.get(MARTIN.id, first.session_id)
-    stepped = await sessions.step_up(MARTIN.id, first.session_id)
+    stepped = await sessions.step_up(MARTIN.id, first.session_id, new_session_id())
     after = await sessions.get(MARTIN.id, stepped.session_id)
     assert before is not None
     assert after == replace(before, id=stepped.session_id, seen_ms=after.seen_ms if after else 0)
@@ -238,17 +238,17 @@ async def test_a_step_up_within_a_session_keeps_all_but_its_id(store: Store, ses
     life_ms = await store.execute("PTTL", f"ecluse:{{{MARTIN.id}}}:session:{stepped.session_id}")
     assert 0 < life_ms <= RULES.absolute_s * 1000
     with pytest.raises(SessionRefused):
-        await sessions.step_up(MARTIN.id, first.session_id)
+        await sessions.step_up(MARTIN.id, first.session_id, new_session_id())
 
 
 async def test_only_a_full_session_of_an_open_account_steps_up(store: Store, sessions: SessionStore) -> None:
     pending = await sessions.open(MARTIN.id, APP, Stage.PENDING, RULES)
     with pytest.raises(SessionRefused):
-        await sessions.step_up(MARTIN.id, pending.session_id)
+        await sessions.step_up(MARTIN.id, pending.session_id, new_session_id())
     full = await sessions.open(MARTIN.id, APP, Stage.FULL, RULES)
     await AccountStore(store).lock(MARTIN.id, "theft", ref=MARTIN)
     with pytest.raises(SessionRefused) as refused:
-        await sessions.step_up(MARTIN.id, full.session_id)
+        await sessions.step_up(MARTIN.id, full.session_id, new_session_id())
     assert refused.value.standing is Standing.LOCKED
 
 
@@ -259,7 +259,7 @@ async def test_every_function_refuses_an_emptied_store(store: Store, sessions: S
     asked = [
         sessions.open(MARTIN.id, APP, Stage.FULL, RULES),
         sessions.promote(MARTIN.id, sid, Stage.FULL, RULES),
-        sessions.step_up(MARTIN.id, sid),
+        sessions.step_up(MARTIN.id, sid, new_session_id()),
         sessions.note_invitation(MARTIN.id, sid, "i", RULES),
         sessions.get(MARTIN.id, sid),
         sessions.list(MARTIN.id),
