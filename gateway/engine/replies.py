@@ -83,7 +83,13 @@ def challenge(exchange: Exchange, decision: Challenge, path: str | None = None) 
     path = path or prompt_path(exchange, decision.prompt)
     reference = exchange.facts.request_id[:8]
     if not wants_html(exchange):
-        return problems.problem(reason=decision.reason, status=401, reference=reference, prompt_path=path)
+        return problems.problem(
+            reason=decision.reason,
+            status=401,
+            reference=reference,
+            prompt_path=path,
+            control=decision.control,
+        )
     if exchange.facts.method not in _STATUS_NAVIGABLE:
         # What was typed cannot be replayed for the person: say so instead of losing it silently.
         return views.refusal(
@@ -92,6 +98,7 @@ def challenge(exchange: Exchange, decision: Challenge, path: str | None = None) 
             status=401,
             reference=reference,
             login_path=path,
+            control=decision.control,
             asks_code=decision.prompt is Prompt.STEP_UP,
         )
     own_entrance = decision.prompt is Prompt.LOGIN and exchange.app.login_page is None

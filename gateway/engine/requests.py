@@ -205,7 +205,7 @@ def _grace(exchange: Exchange, services: Services) -> bool:
 
 
 async def _forward(exchange: Exchange, services: Services, decision: Forward) -> RequestAction:
-    records.note_controls(exchange, services, decision.near, decision.would)
+    records.note_controls(exchange, services, decision.near, decision.would, decision.would_ask)
     if decision.reason is Reason.PUBLIC:
         return Onward(headers.for_public(exchange))
     if decision.reason in {Reason.STRANGER_AT_LOGIN, Reason.STRANGER_SHOWN}:
@@ -294,6 +294,7 @@ async def _forward_stranger(exchange: Exchange, services: Services, decision: Fo
 async def _challenge(exchange: Exchange, services: Services, decision: Challenge) -> RequestAction:
     if decision.prompt is Prompt.STEP_UP:
         owed = exchange.entered.owes if exchange.entered is not None else None
+        why = "soft-bound" if decision.control is not None else owed or "door"
         records.soon(
             exchange,
             services,
@@ -301,7 +302,8 @@ async def _challenge(exchange: Exchange, services: Services, decision: Challenge
             rule=decision.rule,
             reason=decision.reason,
             status=401,
-            detail=(("why", owed or "door"),),
+            control=decision.control,
+            detail=(("why", why),),
         )
         return Answer(challenge(exchange, decision, returning.step_up_path(exchange, services)))
     records.soon(
@@ -314,7 +316,7 @@ async def _refuse(exchange: Exchange, services: Services, decision: RequestDecis
     if not isinstance(decision, Refuse):
         raise TypeError(f"not a refusal: {decision}")
     exchange.decision = decision
-    records.note_controls(exchange, services, (), decision.would)
+    records.note_controls(exchange, services, (), decision.would, decision.would_ask)
     records.soon(
         exchange,
         services,

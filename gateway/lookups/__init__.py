@@ -8,7 +8,7 @@ from typing import Any
 from gateway.limits.store import account_keys, distinct_members, encode_costs, encode_limits, read_spend
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.vocabulary.identity import Stage, Standing
-from gateway.vocabulary.limits import Charge, Exhausted, LimitSet, Spent
+from gateway.vocabulary.limits import Charge, LimitSet, Outcome, Spent
 
 _MOST_CLASSES = 100_000
 _MOST_CREDENTIALS = 256
@@ -53,7 +53,7 @@ class Entered:
     login: str | None
     address: str
     enrolled: bool
-    spend: Spent | Exhausted | None
+    spend: Outcome | None
     owes: str | None = None
     fresh: bool = False
 
@@ -68,6 +68,7 @@ class RevealQuestion:
     charge: Charge
     add_credentials: tuple[str, ...] = ()
     drop_credentials: tuple[str, ...] = ()
+    step_up_ms: int = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Revealed:
 
     standing: Standing
     live: bool
-    spend: Spent | Exhausted
+    spend: Outcome
 
 
 async def enter(
@@ -144,7 +145,7 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
             "0" if question.session_id is None else "1",
             encode_limits(question.limits),
             *encode_costs(charge),
-            *(len(added), len(dropped), len(opened)),
+            *(len(added), len(dropped), len(opened), question.step_up_ms),
             *added,
             *dropped,
             *opened,

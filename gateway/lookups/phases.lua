@@ -8,6 +8,11 @@ local function lookups_standing(state)
   return state or 'absent'
 end
 
+-- Whether soft bounds ask nothing: a fresh code was given, or there is nobody to give one.
+local function lookups_unasked(has_session, secret, fresh)
+  return fresh or not has_session or not secret
+end
+
 local function lookups_closed(standing)
   return standing == 'locked' or standing == 'retired'
 end
@@ -76,7 +81,8 @@ redis.register_function('ecluse_enter', function(keys, args)
   end
   local spend = false
   if spends then
-    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[10]), { g = 1 }, {}, {})
+    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[10]), { g = 1 }, {}, {},
+      lookups_unasked(has_session, account[6], fresh == 1))
   end
   return {
     standing, stage, expired, table.concat(known), account[2], account[3], account[4], address,
@@ -106,43 +112,45 @@ end
 
 -- KEYS: marker, account, session, patients, opened, counters.
 -- ARGV: store id, has session (1/0), limits, rows, bytes, exports, probes, sightings, number of credentials to add,
--- to drop, number of patients opened, then those credentials, the opened patients, and the listed ones.
+-- to drop, number of patients opened, step_up_ms, then those credentials, the opened patients, and the listed ones.
 -- Returns {standing, live, spend}.
 redis.register_function('ecluse_reveal', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
-  local account = redis.call('HMGET', keys[2], 'state', 'epoch')
+  local account = redis.call('HMGET', keys[2], 'state', 'epoch', 'secret')
+  local at_us, fresh = now_us(), false
   local standing, has_session = lookups_standing(account[1]), args[2] == '1'
   if lookups_closed(standing) then
     return { standing, 0, false }
   end
   if has_session then
-    local session = redis.call('HMGET', keys[3], 'created_ms', 'epoch')
+    local session = redis.call('HMGET', keys[3], 'created_ms', 'epoch', 'stepped_ms')
     if not session[1] or (session[2] or '0') ~= (account[2] or '0') then
       return { standing, 0, false }
     end
+    fresh = session[3] and math.floor(at_us / 1000) - tonumber(session[3]) < tonumber(args[12])
   end
   local add, drop, opened_count = tonumber(args[9]), tonumber(args[10]), tonumber(args[11])
-  local opened, listed, first = {}, {}, 12 + add + drop
+  local opened, listed, first = {}, {}, 13 + add + drop
   for i = first, first + opened_count - 1 do
     opened[#opened + 1] = args[i]
   end
   for i = first + opened_count, #args do
     listed[#listed + 1] = args[i]
   end
-  local at_us = now_us()
   local costs = {
     r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]), o = tonumber(args[7]), s = tonumber(args[8]),
   }
   local account_keys = { patients = keys[4], opened = keys[5], counters = keys[6] }
-  local spend = limits_spend(at_us, account_keys, limits_parse(args[3]), costs, opened, listed)
+  local spend = limits_spend(at_us, account_keys, limits_parse(args[3]), costs, opened, listed,
+    lookups_unasked(has_session, account[3], fresh))
   -- The application's answer leaves only when the charge was committed, and its cookies with it.
   if has_session and spend[1] == 1 then
     local at_ms = whole(math.floor(at_us / 1000))
-    for i = 12, 11 + add do
+    for i = 13, 12 + add do
       redis.call('HSET', keys[3], 'j:' .. args[i], at_ms)
     end
-    for i = 12 + add, 11 + add + drop do
+    for i = 13 + add, 12 + add + drop do
       redis.call('HDEL', keys[3], 'j:' .. args[i])
     end
     if add > 0 then

@@ -6,7 +6,7 @@ from enum import StrEnum
 from gateway.policy.policy import Flow, Strangers
 from gateway.vocabulary.decision import Challenge, Forward, Prompt, Reason, Refuse, RequestDecision
 from gateway.vocabulary.identity import Stage, Standing
-from gateway.vocabulary.limits import Exhausted, Spent
+from gateway.vocabulary.limits import Control, Exhausted, Outcome, Spent
 from gateway.vocabulary.records import REVEALING, RouteKind
 
 
@@ -69,7 +69,7 @@ class Situation:
     credentials: int = 0
     known: int = 0
     needs_credential: bool = True
-    spend: Spent | Exhausted | None = None
+    spend: Outcome | None = None
 
 
 def decide_request(s: Situation) -> RequestDecision:
@@ -126,11 +126,18 @@ def _with_session(s: Situation) -> RequestDecision:
             return Challenge(s.rule, Reason.BINDING_BROKEN, Prompt.LOGIN)
         if s.kind in REVEALING and s.needs_credential:
             return Challenge(s.rule, Reason.BINDING_BROKEN, Prompt.LOGIN)
+    asking = s.spend.asks if isinstance(s.spend, Spent) else ()
     if (s.owes and s.kind in REVEALING) or (s.step_up and not s.fresh):
-        if not s.enrolled:
-            return Refuse(s.rule, Reason.STEP_UP_OWED, 403)
-        return Challenge(s.rule, Reason.STEP_UP_OWED, Prompt.STEP_UP)
+        return _ask(s, None)
+    if asking and s.kind in REVEALING:
+        return _ask(s, asking[0])
     return _forward(s, Reason.SESSION_FULL)
+
+
+def _ask(s: Situation, control: Control | None) -> RequestDecision:
+    if not s.enrolled:
+        return Refuse(s.rule, Reason.STEP_UP_OWED, 403)
+    return Challenge(s.rule, Reason.STEP_UP_OWED, Prompt.STEP_UP, control)
 
 
 def _without_session(s: Situation) -> RequestDecision:
@@ -168,10 +175,10 @@ def _entrance(s: Situation) -> Prompt:
 
 
 def _rate(s: Situation, spend: Exhausted) -> Refuse:
-    return Refuse(s.rule, Reason.LIMIT, 429, spend.control, spend.retry_after_s, spend.would)
+    return Refuse(s.rule, Reason.LIMIT, 429, spend.control, spend.retry_after_s, spend.would, spend.would_ask)
 
 
 def _forward(s: Situation, reason: Reason) -> Forward:
     if isinstance(s.spend, Spent):
-        return Forward(s.rule, reason, s.spend.near, s.spend.would)
+        return Forward(s.rule, reason, s.spend.near, s.spend.would, s.spend.would_ask)
     return Forward(s.rule, reason)

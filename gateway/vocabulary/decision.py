@@ -79,15 +79,17 @@ class Forward:
     reason: Reason
     near: tuple[Control, ...] = ()
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Ask the person for something first."""
+    """Ask the person for something first. *control*: it is past its soft bound."""
 
     rule: str
     reason: Reason
     prompt: Prompt
+    control: Control | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Refuse:
     control: Control | None = None
     retry_after_s: int | None = None
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
 
 
 RequestDecision = Forward | Challenge | Refuse
@@ -113,6 +116,7 @@ class Release:
     reason: Reason
     near: tuple[Control, ...] = ()
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class Withhold:
     control: Control | None = None
     retry_after_s: int | None = None
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
 
 
 ResponseDecision = Release | Withhold

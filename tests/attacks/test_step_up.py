@@ -2,19 +2,26 @@
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
 
 from gateway.accounts.store import Changed
-from tests.attacks.factor import PEOPLE, about, crowd, is_specific, silent, time_stands
+from tests.attacks.factor import (
+    PEOPLE,
+    STEP_UP,
+    about,
+    crowd,
+    give,
+    is_specific,
+    log_in_early,
+    silent,
+    time_stands,
+)
 from tests.people import Person
-from tests.stand import Browser, Got, MiniApp, Stand, form_token, stand
+from tests.stand import Browser, MiniApp, Stand, form_token, stand
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-PAGE = "/.ecluse/step-up"
 
 
 def _doors(config: dict[str, Any]) -> None:
@@ -46,29 +53,12 @@ def person(people: Iterator[Person]) -> Person:
     return next(people)
 
 
-async def logged_in(gate: Stand, person: Person) -> Browser:
-    """Log *person* in with the code before this one, so that this one is left to give."""
-    await gate.enrol(person)
-    return await gate.log_in(person, code=gate.code(person, -1))
-
-
 async def owing(gate: Stand, person: Person) -> Browser:
     """Log *person* in, and let the account owe a fresh code."""
-    browser = await logged_in(gate, person)
+    browser = await log_in_early(gate, person)
     changed = await gate.services.accounts.owe(gate.ref(person.login).id, "new-device", 3_600)
     assert isinstance(changed, Changed)
     return browser
-
-
-async def give(
-    gate: Stand, browser: Browser, path: str, code: str, need: str = "care", words: str = ""
-) -> Got:
-    """Open the step-up page at *path* and send its form."""
-    page = await browser.get(path)
-    assert page.status == 200, (page.status, page.header("location"))
-    to = next(iter(parse_qs(urlsplit(path).query).get("to", [])), "")
-    form = {"code": code, "need": need, "words": words, "to": to, "token": form_token(page)}
-    return await browser.post(PAGE, form)
 
 
 async def test_a_fresh_code_and_it_goes_on_where_it_was(gate: Stand, person: Person) -> None:
@@ -78,7 +68,7 @@ async def test_a_fresh_code_and_it_goes_on_where_it_was(gate: Stand, person: Per
         asked = await browser.get("/dossiers/1001?onglet=2")
         where = asked.header("location") or ""
         assert asked.status == 303
-        assert where.startswith(f"{PAGE}?to=v1.")
+        assert where.startswith(f"{STEP_UP}?to=v1.")
         assert "1001" not in where
         given = await give(gate, browser, where, gate.code(person))
     assert (given.status, given.header("location")) == (303, "/dossiers/1001?onglet=2")
@@ -97,7 +87,7 @@ async def test_a_fresh_code_and_it_goes_on_where_it_was(gate: Stand, person: Per
 
 
 async def test_one_session_pays_for_itself_alone(gate: Stand, person: Person) -> None:
-    thief = await logged_in(gate, person)
+    thief = await log_in_early(gate, person)
     second = await gate.log_in(person)
     await gate.services.accounts.owe(gate.ref(person.login).id, "new-network", 3_600)
     for browser in (thief, second):
@@ -123,7 +113,7 @@ async def test_a_program_is_told_where_a_person_goes_on(gate: Stand, person: Per
     assert got.header("content-type") == "application/problem+json"
     said = got.json()
     assert said["type"] == "urn:ecluse:problem:step-up-owed"
-    assert said["prompt"].startswith(f"{PAGE}?to=")
+    assert said["prompt"].startswith(f"{STEP_UP}?to=")
 
 
 async def test_what_was_posted_is_said_not_to_have_been_carried_out(gate: Stand, person: Person) -> None:
@@ -132,7 +122,7 @@ async def test_what_was_posted_is_said_not_to_have_been_carried_out(gate: Stand,
         got = await browser.post("/dossiers/1001", {"etat": "clos"})
     assert got.status == 401
     assert "n’a pas été exécutée" in got.text
-    assert f'href="{PAGE}"' in got.text
+    assert f'href="{STEP_UP}"' in got.text
 
 
 @pytest.mark.parametrize(
@@ -149,9 +139,9 @@ async def test_what_was_posted_is_said_not_to_have_been_carried_out(gate: Stand,
 async def test_nobody_else_chooses_where_it_leads(gate: Stand, people: Iterator[Person], to: str) -> None:
     person = next(people)
     browser = await owing(gate, person)
-    page = await browser.get(PAGE)
+    page = await browser.get(STEP_UP)
     form = {"code": gate.code(person), "need": "care", "to": to, "token": form_token(page)}
-    got = await browser.post(PAGE, form)
+    got = await browser.post(STEP_UP, form)
     assert (got.status, got.header("location")) == (303, "/")
 
 
@@ -165,7 +155,7 @@ async def test_a_way_back_is_for_its_own_account(gate: Stand, people: Iterator[P
 
 async def test_wrong_codes_spend_the_budget_of_the_login(gate: Stand, person: Person) -> None:
     browser = await owing(gate, person)
-    statuses = [(await give(gate, browser, PAGE, "000000")).status for _ in range(4)]
+    statuses = [(await give(gate, browser, STEP_UP, "000000")).status for _ in range(4)]
     assert statuses == [403, 403, 403, 429]
     assert (await browser.get("/dossiers/1001")).status == 303
     account = await gate.services.accounts.get(gate.ref(person.login).id)
@@ -177,7 +167,7 @@ async def test_wrong_codes_spend_the_budget_of_the_login(gate: Stand, person: Pe
 
 async def test_the_code_of_the_login_does_not_serve_twice(gate: Stand, person: Person) -> None:
     browser = await owing(gate, person)
-    assert (await give(gate, browser, PAGE, gate.code(person, -1))).status == 403
+    assert (await give(gate, browser, STEP_UP, gate.code(person, -1))).status == 403
     assert (await browser.get("/dossiers/1001")).status == 303
 
 
@@ -200,7 +190,7 @@ async def test_a_reason_is_one_of_a_few_and_names_nobody(
 ) -> None:
     person = next(people)
     browser = await owing(gate, person)
-    got = await give(gate, browser, PAGE, gate.code(person), need, words)
+    got = await give(gate, browser, STEP_UP, gate.code(person), need, words)
     assert got.status == status
     # What was not taken has spent no try and no code.
     assert await about(gate, "code-refused", person) == []
@@ -210,7 +200,7 @@ async def test_a_reason_is_one_of_a_few_and_names_nobody(
 
 async def test_f09_a_door_that_always_wants_a_fresh_code(gate: Stand, person: Person) -> None:
     """F09 A stolen session changes the password: such a door wants a fresh code, and any other opens."""
-    browser = await logged_in(gate, person)
+    browser = await log_in_early(gate, person)
     assert (await browser.get("/dossiers/1001")).status == 200
     with silent(gate):
         asked = await browser.get("/annuaire")
@@ -223,11 +213,11 @@ async def test_f09_a_door_that_always_wants_a_fresh_code(gate: Stand, person: Pe
 
 async def test_the_page_is_for_open_sessions_only(gate: Stand, person: Person) -> None:
     stranger = gate.browser()
-    assert (await stranger.get(PAGE)).status == 303
+    assert (await stranger.get(STEP_UP)).status == 303
     pending = gate.browser()
     await gate.enrol(person)
     await gate.password_only(person, pending)
-    assert (await pending.get(PAGE)).status == 303
+    assert (await pending.get(STEP_UP)).status == 303
     browser = await gate.log_in(person)
     del browser.cookies["sid"]
-    assert (await browser.get(PAGE)).status == 303
+    assert (await browser.get(STEP_UP)).status == 303

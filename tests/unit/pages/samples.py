@@ -70,6 +70,9 @@ def _refusals() -> dict[str, Page]:
     pages["refusal-login"] = lambda at: views.refusal(
         at, reason=Reason.SESSION_EXPIRED, status=401, reference=REFERENCE, login_path="/connexion"
     )
+    pages["refusal-step-up-withheld"] = lambda at: views.refusal(
+        at, reason=Reason.STEP_UP_OWED, status=401, reference=REFERENCE, control=Control.PATIENTS_1H
+    )
     pages["refusal-step-up"] = lambda at: views.refusal(
         at, reason=Reason.STEP_UP_OWED, status=401, reference=REFERENCE, login_path="/x", asks_code=True
     )

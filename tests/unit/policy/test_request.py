@@ -29,6 +29,7 @@ DR_MARTIN = replace(
 )
 BEFORE = replace(RECORD, flow=Flow.BEFORE_LOGIN, store=StoreState.UP, claimed=True, standing=Standing.ACTIVE)
 LIMITED = Exhausted(Control.REQUESTS, 3)
+BUSY = Spent(asks=(Control.REQUESTS,))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,8 @@ LIMITED = Exhausted(Control.REQUESTS, 3)
         (replace(DR_MARTIN, owes=True, door=True), Forward, Reason.SESSION_FULL),
         (replace(DR_MARTIN, owes=True, enrolled=False), Refuse, Reason.STEP_UP_OWED),
         (replace(DR_MARTIN, owes=True, known=0), Challenge, Reason.BINDING_BROKEN),
+        (replace(DR_MARTIN, spend=BUSY), Challenge, Reason.STEP_UP_OWED),
+        (replace(DR_MARTIN, spend=BUSY, kind=RouteKind.PAGE), Forward, Reason.SESSION_FULL),
         (replace(DR_MARTIN, step_up=True, kind=RouteKind.PAGE), Challenge, Reason.STEP_UP_OWED),
         (replace(DR_MARTIN, step_up=True, kind=RouteKind.PAGE, fresh=True), Forward, Reason.SESSION_FULL),
         (
