@@ -13,6 +13,7 @@ from gateway.accounts.recovery import RecoveryHash
 from gateway.policy.policy import FailureBudget
 from gateway.valkey.client import Store
 from gateway.vocabulary.identity import AccountRef, Standing
+from gateway.vocabulary.limits import BreakGlass
 
 _WORD = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
 CANDIDATE_MS = 600_000
@@ -110,6 +111,21 @@ class ChangeRefused:
     """Nothing was changed, because the account is *standing*."""
 
     standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class GlassBroken:
+    """Until *until_ms* (Unix) the account has *patients* more under each hard bound on patients."""
+
+    until_ms: int
+    patients: int
+
+
+@dataclass(frozen=True, slots=True)
+class GlassRefused:
+    """It was done too often; *retry_after_s* 0: waiting does not help."""
+
+    retry_after_s: int
 
 
 class AccountStore:
@@ -269,6 +285,18 @@ class AccountStore:
             raise ValueError("a debt needs a word of a-z, 0-9 and '-', at most 40, and at least one second")
         return await self._change("owe", account_id, why, for_s * 1000)
 
+    async def break_glass(self, account_id: str, rule: BreakGlass) -> GlassBroken | GlassRefused:
+        """Give the account *rule.patients* more patients for *rule.for_s* seconds, in every app and session.
+
+        Refused when it was done *rule.per_24h* times in the last 24 hours, or there is no factor.
+        """
+        reply = await self._store.call(
+            "ecluse_account_break_glass", [_key(account_id)], [rule.patients, rule.for_s * 1000, rule.per_24h]
+        )
+        if reply[0] != b"ok":
+            return GlassRefused(int(reply[1]))
+        return GlassBroken(int(reply[1]), int(reply[2]))
+
     async def unlock(self, account_id: str) -> Changed | ChangeRefused:
         """Let a locked account in again: active when it has a factor, else invited. Its failures go."""
         return await self._change("unlock", account_id)
@@ -338,4 +366,7 @@ def _account(account_id: str, fields: dict[str, str]) -> Account:
         epoch=_number(fields, "epoch") or 0,
         owes_until_ms=_number(fields, "owes_until_ms"),
         owes_why=fields.get("owes_why"),
+        glass_until_ms=_number(fields, "glass_until_ms"),
+        glass_patients=_number(fields, "glass_patients") or 0,
+        glass_times_ms=tuple(int(at) for at in fields.get("glass_times", "").split(",") if at),
     )

@@ -4,7 +4,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.configuration.schema import ClassSpec, LimitValue
-from gateway.vocabulary.limits import Control, Limit, LimitSet
+from gateway.vocabulary.limits import BreakGlass, Control, Limit, LimitSet
 
 Bounds = tuple[int, int]
 """The soft bound and the hard one; the same number twice: nobody is asked."""
@@ -56,7 +56,10 @@ def _compile_class(name: str, spec: ClassSpec) -> LimitSet:
         mode = own.mode if own is not None and own.mode is not None else spec.mode
         soft, hard = _bounds(own, built_in, spec.soft_share)
         limits.append(Limit(control, hard, mode, soft))
-    return LimitSet(name, tuple(limits), round(spec.listed_weight * 1_000))
+    glass = BreakGlass(spec.break_glass_patients, spec.break_glass_s, spec.break_glass_per_24h)
+    return LimitSet(
+        name, tuple(limits), round(spec.listed_weight * 1_000), glass if spec.break_glass else None
+    )
 
 
 def _bounds(own: LimitValue | None, built_in: Bounds, share: float | None) -> Bounds:

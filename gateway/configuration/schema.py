@@ -255,6 +255,14 @@ class ClassSpec(Spec):
     for written limits, those of the built-in class for the others."""
     listed_weight: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
     """What a listed patient weighs beside an opened one, in steps of 0.001."""
+    break_glass: bool = False
+    """Whether somebody at a hard bound on patients may go on for a while, with a fresh code and a coded reason."""
+    break_glass_patients: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """How many patients more."""
+    break_glass_s: Seconds = 3_600
+    """For how many seconds."""
+    break_glass_per_24h: Annotated[int, Field(ge=1, le=24)] = 2
+    """How often in any 24 hours."""
     requests_10s: LimitSpec | None = None
     """Requests per 10 seconds."""
     patients_10min: LimitSpec | None = None

@@ -36,6 +36,7 @@ _GET: dict[str, Page] = {
     "grace": factor_pages.show_grace,
     "start": start_pages.show_start,
     "step-up": step_up_pages.show_step_up,
+    "break-glass": step_up_pages.show_break_glass,
     "sessions": session_pages.show_sessions,
     "logout": session_pages.show_signed_out,
 }
@@ -46,6 +47,7 @@ _POST: dict[str, Page] = {
     "enrol": factor_pages.take_enrolment,
     "start": start_pages.take_start,
     "step-up": step_up_pages.take_step_up,
+    "break-glass": step_up_pages.take_break_glass,
     "sessions": session_pages.close_sessions,
     "logout": session_pages.log_out,
 }

@@ -42,11 +42,13 @@ async def keep(
     reason: Reason | None = None,
     status: int | None = None,
     account: str | None = None,
+    control: Control | None = None,
+    reference: str | None = None,
     detail: tuple[tuple[str, str], ...] = (),
 ) -> bool:
     """Record an event and wait until it is durable. False: it is not, and nothing may be built on it."""
     return await keep_event(
-        services, _event(exchange, services, kind, rule, reason, status, None, None, account, detail)
+        services, _event(exchange, services, kind, rule, reason, status, control, reference, account, detail)
     )
 
 

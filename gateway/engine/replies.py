@@ -116,6 +116,7 @@ def refusal(
     control: Control | None = None,
     retry_after_s: int | None = None,
     clear: bool = False,
+    break_glass_path: str | None = None,
 ) -> Reply:
     """Return the page or problem for a refusal; *clear* also empties what the browser kept of the app."""
     reference = exchange.facts.request_id[:8]
@@ -129,10 +130,15 @@ def refusal(
             retry_after_s=retry_after_s,
             login_path=login_path if status == 401 else None,
             control=control,
+            break_glass_path=break_glass_path,
         )
     else:
         reply = problems.problem(
-            reason=reason, status=status, reference=reference, retry_after_s=retry_after_s
+            reason=reason,
+            status=status,
+            reference=reference,
+            retry_after_s=retry_after_s,
+            prompt_path=break_glass_path,
         )
     if clear:
         extra: Headers = (

@@ -11,7 +11,8 @@ from gateway.policy.response import Outcome, decide_response
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Challenge, Prompt, Reason, Release, ResponseDecision, Withhold
 from gateway.vocabulary.events import EventKind
-from gateway.vocabulary.limits import Charge
+from gateway.vocabulary.identity import Stage
+from gateway.vocabulary.limits import PATIENT_CONTROLS, Charge
 from gateway.vocabulary.messages import ResponseFacts
 
 
@@ -104,6 +105,7 @@ def withhold(
             control=decision.control,
             retry_after_s=decision.retry_after_s,
             clear=decision.reason is Reason.ACCOUNT_LOCKED,
+            break_glass_path=_break_glass_path(exchange, services, decision),
         )
     )
 
@@ -122,3 +124,12 @@ def _ask(exchange: Exchange, services: Services, decision: Withhold) -> Answer:
     )
     asked = Challenge(decision.rule, decision.reason, Prompt.STEP_UP, decision.control)
     return Answer(challenge(exchange, asked, returning.step_up_path(exchange, services)))
+
+
+def _break_glass_path(exchange: Exchange, services: Services, decision: Withhold) -> str | None:
+    """Return where somebody at a hard bound on patients may ask for more, None when the class or person may not."""
+    entered, limits = exchange.entered, exchange.limits
+    may = limits is not None and limits.break_glass is not None and entered is not None and entered.enrolled
+    if not may or decision.control not in PATIENT_CONTROLS or exchange.stage is not Stage.FULL:
+        return None
+    return returning.page_path(exchange, services, "break-glass")

@@ -117,7 +117,7 @@ end
 redis.register_function('ecluse_reveal', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
-  local account = redis.call('HMGET', keys[2], 'state', 'epoch', 'secret')
+  local account = redis.call('HMGET', keys[2], 'state', 'epoch', 'secret', 'glass_until_ms', 'glass_patients')
   local at_us, fresh = now_us(), false
   local standing, has_session = lookups_standing(account[1]), args[2] == '1'
   if lookups_closed(standing) then
@@ -141,9 +141,10 @@ redis.register_function('ecluse_reveal', function(keys, args)
   local costs = {
     r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]), o = tonumber(args[7]), s = tonumber(args[8]),
   }
+  local extra = (tonumber(account[4]) or 0) > math.floor(at_us / 1000) and tonumber(account[5]) or 0
   local account_keys = { patients = keys[4], opened = keys[5], counters = keys[6] }
   local spend = limits_spend(at_us, account_keys, limits_parse(args[3]), costs, opened, listed,
-    lookups_unasked(has_session, account[3], fresh))
+    lookups_unasked(has_session, account[3], fresh), extra)
   -- The application's answer leaves only when the charge was committed, and its cookies with it.
   if has_session and spend[1] == 1 then
     local at_ms = whole(math.floor(at_us / 1000))

@@ -41,6 +41,7 @@ _TEXTS: dict[Reason, str] = {
     Reason.LOGIN_IN_FLIGHT: "login-in-flight",
     Reason.LIMIT: "requests",
     Reason.CAP: "volume",
+    Reason.BREAK_GLASS_SPENT: "break-glass-spent",
     Reason.UNINSPECTABLE: "uninspectable",
     Reason.STORE_DOWN: "unavailable",
     Reason.STORE_EMPTIED: "unavailable",

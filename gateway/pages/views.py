@@ -1,10 +1,10 @@
 """The pages: one function each, from values to a Reply. They know no request, no session and no store.
 
-Forms post to ``{prefix}code``, ``recovery``, ``invitation``, ``enrol``, ``start``, ``step-up``, ``sessions``,
-``logout``. Their fields are ``code``, ``login``, ``invitation``, ``session``, ``next``, ``need``, ``words``, ``to`` and
-``token`` (the proof that the form is ours, from the caller). Links lead to GET ``{prefix}``, ``code``, ``recovery``,
-``sessions``, ``step-up?by=recovery&to=...`` and
-``start?by=recovery|invitation&next=...``. Replies carry no Content-Length.
+Forms post to ``{prefix}code``, ``recovery``, ``invitation``, ``enrol``, ``start``, ``step-up``, ``break-glass``,
+``sessions``, ``logout``. Their fields are ``code``, ``login``, ``invitation``, ``session``, ``next``, ``need``,
+``words``, ``to`` and ``token`` (the proof that the form is ours, from the caller). Links lead to GET ``{prefix}``,
+``code``, ``recovery``, ``sessions``, ``step-up?by=recovery&to=...`` and ``start?by=recovery|invitation&next=...``.
+Replies carry no Content-Length.
 """
 
 import re
@@ -25,7 +25,7 @@ from gateway.policy.policy import Body
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.limits import Control
 from gateway.vocabulary.messages import Headers, Reply
-from gateway.vocabulary.need import STEP_UP_NEEDS, Need
+from gateway.vocabulary.need import BREAK_GLASS_NEEDS, STEP_UP_NEEDS, Need
 
 __all__ = [
     "ALL_SESSIONS",
@@ -192,7 +192,7 @@ def step_up(
     *,
     token: str,
     to: str = "",
-    needs: Sequence[Need] = STEP_UP_NEEDS,
+    emergency: bool = False,
     chosen: Need | None = None,
     words: str = "",
     by: Literal["code", "recovery"] = "code",
@@ -202,9 +202,12 @@ def step_up(
 ) -> Reply:
     """Return the page that asks a person with a session for a fresh code and why so much is needed.
 
-    *to* is the sealed way back. The form sends ``need``, ``words``, ``code`` (or a recovery code) and ``to``.
+    *emergency*: it is the break-glass, to go past a hard bound. *to* is the sealed way back. The form sends
+    ``need``, ``words``, ``code`` (or a recovery code) and ``to``.
     """
-    values = {"to": to, "needs": needs, "chosen": chosen, "words": words, "by": by}
+    values: dict[str, object] = {"to": to, "chosen": chosen, "words": words, "by": by}
+    values["needs"] = BREAK_GLASS_NEEDS if emergency else STEP_UP_NEEDS
+    values["page"] = "break-glass" if emergency else "step-up"
     values["faulty"] = "need" if error in {FormError.NEED, FormError.PERSONAL} else "code"
     return _form(look, "step_up", token, error, retry_after_s, status, kind=by, **values)
 
@@ -260,10 +263,12 @@ def refusal(
     login_path: str | None = None,
     control: Control | None = None,
     asks_code: bool = False,
+    break_glass_path: str | None = None,
 ) -> Reply:
     """Return the page of a refusal: what happened, what to do, the *reference* to quote; never a count.
 
-    *asks_code*: *login_path* leads to a page that asks for a code, and not to a login.
+    *asks_code*: *login_path* leads to a page that asks for a code, and not to a login. *break_glass_path* leads past
+    a hard bound.
     """
     wait = None if retry_after_s is None else duration(retry_after_s, look.language)
     return page(
@@ -276,6 +281,7 @@ def refusal(
         reference=reference,
         login_path=_local(login_path) if login_path else None,
         asks_code=asks_code,
+        break_glass_path=_local(break_glass_path) if break_glass_path else None,
     )
 
 

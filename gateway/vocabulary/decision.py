@@ -43,6 +43,7 @@ class Reason(StrEnum):
     LOGIN_IN_FLIGHT = "login-in-flight"
     LIMIT = "limit"
     CAP = "cap"
+    BREAK_GLASS_SPENT = "break-glass-spent"
     UNINSPECTABLE = "uninspectable"
     STORE_DOWN = "store-down"
     STORE_EMPTIED = "store-emptied"

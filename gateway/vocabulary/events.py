@@ -60,6 +60,10 @@ class EventKind(StrEnum):
     """Somebody with a session was asked for a fresh code and a reason; what was asked for did not leave."""
     STEP_UP_GIVEN = "step-up-given"
     """The fresh code was right; the coded reason stands beside it."""
+    BREAK_GLASS = "break-glass"
+    """Somebody went past a hard bound for a while, with a fresh code and a coded reason: to be reviewed."""
+    BREAK_GLASS_REVIEWED = "break-glass-reviewed"
+    """An operator has judged a break-glass; *reference* is that of its event."""
 
 
 @dataclass(frozen=True, slots=True)

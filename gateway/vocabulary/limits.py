@@ -64,8 +64,18 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """How far a class may go past its hard bounds on patients: *patients* more for *for_s* seconds, each time,
+    *per_24h* times in any 24 hours."""
+
+    patients: int = 50
+    for_s: int = 3_600
+    per_24h: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSet:
-    """All limits of one account class.
+    """All limits of one account class. *break_glass* None: nobody goes past a hard bound.
 
     *listed_weight_milli*: what a listed patient weighs, in thousandths of an opened one.
     """
@@ -73,6 +83,7 @@ class LimitSet:
     name: str
     limits: tuple[Limit, ...]
     listed_weight_milli: int = 200
+    break_glass: BreakGlass | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ SHOWN = {
         if not name.endswith(("-malformed", "-expired", "-too-many"))
     },
     **{name: page for name, page in OTHERS.items() if name != "onward"},
+    "refusal-break-glass": REFUSALS["refusal-break-glass"],
     "refusal-step-up": REFUSALS["refusal-step-up"],
     "refusal-login": REFUSALS["refusal-login"],
     "refusal-cap-patients-24h": REFUSALS["refusal-cap-patients-24h"],

@@ -17,6 +17,7 @@ from gateway.limits.store import (
     read_spend,
     usage,
 )
+from gateway.limits.widened import widened
 from gateway.valkey.client import Store
 from gateway.valkey.library import compose, read
 from gateway.vocabulary.limits import (
@@ -37,12 +38,13 @@ from tests.unit.limits.ledger import Ledger
 TIMED = """
 redis.register_function('timed_spend', function(keys, args)
   local opened, listed, n = {}, {}, tonumber(args[9])
-  for i = 11, 10 + n do opened[#opened + 1] = args[i] end
-  for i = 11 + n, #args do listed[#listed + 1] = args[i] end
+  for i = 12, 11 + n do opened[#opened + 1] = args[i] end
+  for i = 12 + n, #args do listed[#listed + 1] = args[i] end
   local costs = { g = tonumber(args[3]), r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
     o = tonumber(args[7]), s = tonumber(args[8]) }
   local account = { patients = keys[1], opened = keys[2], counters = keys[3] }
-  return limits_spend(tonumber(args[1]), account, limits_parse(args[2]), costs, opened, listed, args[10] == '1')
+  return limits_spend(tonumber(args[1]), account, limits_parse(args[2]), costs, opened, listed, args[10] == '1',
+    tonumber(args[11]))
 end)
 """
 NOW_US = 1_790_000_000_000_000
@@ -65,10 +67,19 @@ class Timed:
         requests: int = 0,
         *,
         stepped: bool = False,
+        extra: int = 0,
     ) -> Outcome:
         keys = account_keys(account_id)
         opened, listed = distinct_members(charge)
-        told = (now_us, encode_limits(limits), requests, *encode_costs(charge), len(opened), int(stepped))
+        told = (
+            now_us,
+            encode_limits(limits),
+            requests,
+            *encode_costs(charge),
+            len(opened),
+            int(stepped),
+            extra,
+        )
         args = (*told, *opened, *listed)
         reply = self.client.execute_command(
             "FCALL", self.function, 3, keys.patients, keys.opened, keys.counters, *args
@@ -128,6 +139,7 @@ STEPS = st.lists(
             SOME, SOME, COST, COST, COST, COST, COST,
         ),
         st.booleans(),
+        st.sampled_from([0, 0, 0, 2, 5]),
     ),
     max_size=25,
 )  # fmt: skip
@@ -136,13 +148,14 @@ STEPS = st.lists(
 @given(limits=LIMITS, steps=STEPS)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_store_answers_as_the_oracles(
-    timed: Timed, limits: LimitSet, steps: list[tuple[int, int, Charge, bool]]
+    timed: Timed, limits: LimitSet, steps: list[tuple[int, int, Charge, bool, int]]
 ) -> None:
     account_id, ledger, now_us = new_account(), Ledger(), NOW_US
-    for gap_us, requests, charge, stepped in steps:
+    for gap_us, requests, charge, stepped, extra in steps:
         now_us += gap_us
-        expected = ledger.spend(now_us, limits, charge, requests, stepped=stepped)
-        assert timed.spend(account_id, now_us, limits, charge, requests, stepped=stepped) == expected
+        expected = ledger.spend(now_us, widened(limits, extra), charge, requests, stepped=stepped)
+        told = timed.spend(account_id, now_us, limits, charge, requests, stepped=stepped, extra=extra)
+        assert told == expected
 
 
 def only(control: Control, hard: int, mode: Mode = Mode.ENFORCE) -> LimitSet:

@@ -279,11 +279,31 @@ local function limits_measure(now_us, keys, limits, costs, opened, listed)
   return measured
 end
 
+-- What a break-glass makes of *limits*: *extra* patients more under each hard bound on patients.
+local function limits_widened(limits, extra)
+  local wide = { listed_weight = limits.listed_weight }
+  for i, limit in ipairs(limits) do
+    wide[i] = limit
+    if limit.kind == 'p' then
+      local hard = limit.hard + extra
+      wide[i] = {
+        kind = 'p', soft = limit.soft < limit.hard and limit.soft or hard, hard = hard, enforced = limit.enforced,
+        observed = limit.observed, window_ms = limit.window_ms,
+      }
+    end
+  end
+  return wide
+end
+
 -- {1, near, asks, would, would_ask} when committed, {0, which, retry_us, would, would_ask} when a hard bound stands in
 -- the way, {2, which, 0, would, would_ask} when a soft one does and no fresh code was given; then nothing is committed.
 -- Requests are counted past their soft bound and told in asks. Limits are named by their position.
 -- *costs* by kind: g r b e o s. *opened* and *listed* are distinct and disjoint. *stepped*: nobody need be asked.
-local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped)
+-- *extra*: patients more, by a break-glass.
+local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped, extra)
+  if extra and extra > 0 then
+    limits = limits_widened(limits, extra)
+  end
   local near, would, denied, retry_us, arrival_us = {}, {}, nil, 0, nil
   local asks, would_ask, asked = {}, {}, nil
   local measured = limits_measure(now_us, keys, limits, costs, opened, listed)

@@ -70,6 +70,14 @@ def _refusals() -> dict[str, Page]:
     pages["refusal-login"] = lambda at: views.refusal(
         at, reason=Reason.SESSION_EXPIRED, status=401, reference=REFERENCE, login_path="/connexion"
     )
+    pages["refusal-break-glass"] = lambda at: views.refusal(
+        at,
+        reason=Reason.CAP,
+        status=429,
+        reference=REFERENCE,
+        control=Control.PATIENTS_1H,
+        break_glass_path="/x",
+    )
     pages["refusal-step-up-withheld"] = lambda at: views.refusal(
         at, reason=Reason.STEP_UP_OWED, status=401, reference=REFERENCE, control=Control.PATIENTS_1H
     )
@@ -86,6 +94,9 @@ def _step_ups() -> dict[str, Page]:
         pages |= {
             f"step-up{name}": lambda at, f=fault: views.step_up(
                 at, token=TOKEN, to=SEALED, error=f, words="relève"
+            ),
+            f"break-glass{name}": lambda at, f=fault: views.step_up(
+                at, token=TOKEN, to=SEALED, emergency=True, error=f
             ),
             f"step-up-recovery{name}": lambda at, f=fault: views.step_up(
                 at, token=TOKEN, to=SEALED, by="recovery", chosen=Need.OTHER, error=f

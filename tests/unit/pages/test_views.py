@@ -15,7 +15,7 @@ from gateway.policy.policy import Body
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.limits import WINDOW_S, Control
 from gateway.vocabulary.messages import Reply
-from gateway.vocabulary.need import STEP_UP_NEEDS
+from gateway.vocabulary.need import BREAK_GLASS_NEEDS, STEP_UP_NEEDS
 from tests.unit.pages.markup import Markup
 from tests.unit.pages.samples import (
     CODES,
@@ -114,7 +114,10 @@ def test_step_ups_tie_the_error_to_the_fields_it_is_about(name: str, language: L
             wrong = faulty and field["name"] in about
             assert ("aria-invalid" in field) == wrong
             assert ("error" in field["aria-describedby"].split()) == wrong
-    assert [option["value"] for option in page.all("option")] == ["", *STEP_UP_NEEDS]
+    assert [option["value"] for option in page.all("option")] == [
+        "",
+        *(BREAK_GLASS_NEEDS if name.startswith("break") else STEP_UP_NEEDS),
+    ]
 
 
 @EVERY_PAGE
