@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from gateway.vocabulary.identity import Standing
 
+_DAY_MS = 86_400_000
+
 
 class Act(StrEnum):
     """What can be done to an account."""
@@ -22,7 +24,9 @@ class Account:
     """One person of one realm, without any secret.
 
     Times are Unix milliseconds, None when it has not happened. *epoch* rises whenever every session
-    of the account has to end. *recovery_left* counts unused recovery codes.
+    of the account has to end. *recovery_left* counts unused recovery codes. Until *owes_until_ms* each of its
+    sessions owes a fresh code, if it has not given one since; *owes_why* is the word for it.
+    *glass_until_ms*: until when *glass_patients* more are allowed; *glass_times_ms*: when that was asked for lately.
     """
 
     id: str
@@ -43,6 +47,15 @@ class Account:
     invitation_until_ms: int | None = None
     locked_reason: str | None = None
     epoch: int = 0
+    owes_until_ms: int | None = None
+    owes_why: str | None = None
+    glass_until_ms: int | None = None
+    glass_patients: int = 0
+    glass_times_ms: tuple[int, ...] = ()
+
+    def glass_left(self, now_ms: int, per_24h: int) -> int:
+        """Return how often a hard bound may still be passed in these 24 hours."""
+        return per_24h - sum(now_ms - at_ms < _DAY_MS for at_ms in self.glass_times_ms)
 
     def is_dormant(self, now_ms: int, dormant_s: int) -> bool:
         """Tell whether nobody has logged in for *dormant_s* (CISA AA22-074A).

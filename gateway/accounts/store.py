@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +13,9 @@ from gateway.accounts.recovery import RecoveryHash
 from gateway.policy.policy import FailureBudget
 from gateway.valkey.client import Store
 from gateway.vocabulary.identity import AccountRef, Standing
+from gateway.vocabulary.limits import BreakGlass
 
+_WORD = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
 CANDIDATE_MS = 600_000
 """How long a secret that was shown may wait for its first code."""
 
@@ -108,6 +111,21 @@ class ChangeRefused:
     """Nothing was changed, because the account is *standing*."""
 
     standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class GlassBroken:
+    """Until *until_ms* (Unix) the account has *patients* more under each hard bound on patients."""
+
+    until_ms: int
+    patients: int
+
+
+@dataclass(frozen=True, slots=True)
+class GlassRefused:
+    """It was done too often; *retry_after_s* 0: waiting does not help."""
+
+    retry_after_s: int
 
 
 class AccountStore:
@@ -263,6 +281,32 @@ class AccountStore:
         login, realm = (ref.name, ref.realm) if ref is not None else ("", "")
         return await self._change("lock", account_id, reason, login, realm)
 
+    async def owe(self, account_id: str, why: str, for_s: int) -> Changed | ChangeRefused:
+        """Let every session of the account owe a fresh code for *for_s* seconds, or until it gives one.
+
+        *why* is a short stable word for the log. Doors that name patients then lead to the step-up page; a
+        code given before counts for nothing. A longer debt is never shortened. Refused for accounts that are
+        not active or have no factor, since they could not pay: lock those.
+
+        Raises:
+            ValueError: *why* is no short word, or *for_s* is not positive.
+        """
+        if not _WORD.match(why) or for_s < 1:
+            raise ValueError("a debt needs a word of a-z, 0-9 and '-', at most 40, and at least one second")
+        return await self._change("owe", account_id, why, for_s * 1000)
+
+    async def break_glass(self, account_id: str, rule: BreakGlass) -> GlassBroken | GlassRefused:
+        """Give the account *rule.patients* more patients for *rule.for_s* seconds, in every app and session.
+
+        Refused when it was done *rule.per_24h* times in the last 24 hours, or there is no factor.
+        """
+        reply = await self._store.call(
+            "ecluse_account_break_glass", [_key(account_id)], [rule.patients, rule.for_s * 1000, rule.per_24h]
+        )
+        if reply[0] != b"ok":
+            return GlassRefused(int(reply[1]))
+        return GlassBroken(int(reply[1]), int(reply[2]))
+
     async def unlock(self, account_id: str) -> Changed | ChangeRefused:
         """Let a locked account in again: active when it has a factor, else invited. Its failures go."""
         return await self._change("unlock", account_id)
@@ -330,4 +374,9 @@ def _account(account_id: str, fields: dict[str, str]) -> Account:
         invitation_until_ms=_number(fields, "invitation_until_ms"),
         locked_reason=fields.get("locked_reason"),
         epoch=_number(fields, "epoch") or 0,
+        owes_until_ms=_number(fields, "owes_until_ms"),
+        owes_why=fields.get("owes_why"),
+        glass_until_ms=_number(fields, "glass_until_ms"),
+        glass_patients=_number(fields, "glass_patients") or 0,
+        glass_times_ms=tuple(int(at) for at in fields.get("glass_times", "").split(",") if at),
     )

@@ -12,7 +12,7 @@ DECISIONS: Final[dict[str, tuple[EventKind, ...]]] = {
     "release": (EventKind.ACCESS, EventKind.SIGHTED, EventKind.UNSAFE_SENT),
     "withhold": (EventKind.WITHHELD,),
     "refuse": (EventKind.REFUSED, EventKind.FAIL_CLOSED),
-    "challenge": (EventKind.CHALLENGED,),
+    "challenge": (EventKind.CHALLENGED, EventKind.STEP_UP_ASKED),
 }
 """Which kinds of event tell each decision about an exchange."""
 

@@ -27,6 +27,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
+    "limits": ("gateway.cli.limits", "Show bounds and their use, review emergency accesses."),
     "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),
     "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),
     "backup": ("gateway.cli.backup", "Back up accounts, audit log, configuration and keys, encrypted."),

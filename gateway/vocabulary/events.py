@@ -56,6 +56,14 @@ class EventKind(StrEnum):
     AUDIT_PROVED = "audit-proved"
     CHECKPOINT_CONTRADICTED = "checkpoint-contradicted"
     """A witness, or a place that keeps checkpoints, knows another past of a log than the log now has."""
+    STEP_UP_ASKED = "step-up-asked"
+    """Somebody with a session was asked for a fresh code and a reason; what was asked for did not leave."""
+    STEP_UP_GIVEN = "step-up-given"
+    """The fresh code was right; the coded reason stands beside it."""
+    BREAK_GLASS = "break-glass"
+    """Somebody went past a hard bound for a while, with a fresh code and a coded reason: to be reviewed."""
+    BREAK_GLASS_REVIEWED = "break-glass-reviewed"
+    """An operator has judged a break-glass; *reference* is that of its event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from gateway.accounts.store import (
     AttemptRefused,
     Changed,
     ChangeRefused,
+    GlassBroken,
+    GlassRefused,
     InvitationProven,
     Labels,
 )
@@ -30,6 +32,7 @@ from gateway.sessions.store import SessionRefused, SessionStore
 from gateway.valkey.client import Store
 from gateway.vocabulary.identity import AccountRef, NameMapping, Stage, Standing
 from gateway.vocabulary.keys import KeyRing
+from gateway.vocabulary.limits import BreakGlass
 from tests.people import DR_MARTIN, INTRUDER, NURSE_BEN
 
 NAMES = KeyRing("names", "n1", {"n1": b"N" * 32})
@@ -573,3 +576,63 @@ def _sources() -> tuple[str, ...]:
     from tests.stores.conftest import product_sources
 
     return product_sources()
+
+
+async def test_only_whoever_has_a_factor_can_owe_a_code(accounts: AccountStore) -> None:
+    assert await accounts.owe(MARTIN.id, "new-device", 60) == ChangeRefused(Standing.ABSENT)
+    await invited(accounts, MARTIN)
+    assert await accounts.owe(MARTIN.id, "new-device", 60) == ChangeRefused(Standing.INVITED)
+    await accounts.reset(MARTIN.id)
+    await enrolled(accounts, MARTIN)
+    assert await accounts.owe(MARTIN.id, "new-device", 60) == Changed(Standing.ACTIVE)
+    account = await accounts.get(MARTIN.id)
+    assert account is not None
+    assert account.owes_why == "new-device"
+    assert account.owes_until_ms is not None
+    assert 55_000 < account.owes_until_ms - time.time() * 1000 <= 60_000
+
+
+async def test_a_longer_debt_is_not_shortened_and_a_new_factor_owes_nothing(accounts: AccountStore) -> None:
+    await enrolled(accounts, MARTIN)
+    await accounts.owe(MARTIN.id, "posture", 3_600)
+    before = await accounts.get(MARTIN.id)
+    await accounts.owe(MARTIN.id, "new-device", 60)
+    after_it = await accounts.get(MARTIN.id)
+    assert before is not None
+    assert after_it is not None
+    assert after_it.owes_until_ms == before.owes_until_ms
+    assert after_it.owes_why == "new-device"
+    await accounts.reset(MARTIN.id)
+    forgotten = await accounts.get(MARTIN.id)
+    assert forgotten is not None
+    assert forgotten.owes_until_ms is None
+
+
+@pytest.mark.parametrize(("why", "for_s"), [("", 60), ("Pourquoi ?", 60), ("x" * 41, 60), ("asked", 0)])
+async def test_a_debt_has_a_word_and_a_time(accounts: AccountStore, why: str, for_s: int) -> None:
+    with pytest.raises(ValueError, match="a debt needs"):
+        await accounts.owe(MARTIN.id, why, for_s)
+
+
+async def test_a_break_glass_is_given_so_often_a_day_and_adds_up(accounts: AccountStore) -> None:
+    rule = BreakGlass(patients=50, for_s=60, per_24h=2)
+    assert await accounts.break_glass(MARTIN.id, rule) == GlassRefused(0)
+    await enrolled(accounts, MARTIN)
+    first, second = [await accounts.break_glass(MARTIN.id, rule) for _ in range(2)]
+    assert isinstance(first, GlassBroken)
+    assert isinstance(second, GlassBroken)
+    assert (first.patients, second.patients) == (50, 100)
+    third = await accounts.break_glass(MARTIN.id, rule)
+    assert isinstance(third, GlassRefused)
+    assert 86_390 < third.retry_after_s <= 86_400
+    account = await accounts.get(MARTIN.id)
+    assert account is not None
+    assert account.glass_left(account.glass_times_ms[-1], 2) == 0
+    assert account.glass_left(account.glass_times_ms[-1] + 86_400_000, 2) == 2
+
+
+async def test_break_glasses_at_the_same_time_are_counted(accounts: AccountStore) -> None:
+    await enrolled(accounts, MARTIN)
+    rule = BreakGlass(per_24h=2)
+    tries = await asyncio.gather(*(accounts.break_glass(MARTIN.id, rule) for _ in range(20)))
+    assert sum(isinstance(one, GlassBroken) for one in tries) == 2

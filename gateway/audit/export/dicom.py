@@ -24,6 +24,7 @@ class Code(StrEnum):
     APPLICATION_STOP = "110121"
     LOGIN = "110122"
     LOGOUT = "110123"
+    EMERGENCY_OVERRIDE = "110127"
     SECURITY_CONFIGURATION = "110129"
     RESTRICTED_FUNCTION = "110132"
     RECORDING_STARTED = "110134"
@@ -44,6 +45,7 @@ MEANINGS: Final[dict[Code, str]] = {
     Code.APPLICATION_STOP: "Application Stop",
     Code.LOGIN: "Login",
     Code.LOGOUT: "Logout",
+    Code.EMERGENCY_OVERRIDE: "Emergency Override Started",
     Code.SECURITY_CONFIGURATION: "Security Configuration",
     Code.RESTRICTED_FUNCTION: "Use of Restricted Function",
     Code.RECORDING_STARTED: "Audit Recording Started",
@@ -110,6 +112,10 @@ CODES: Final[dict[EventKind, Coded]] = {
     EventKind.AUDIT_IDENTIFIED: Coded(Code.AUDIT_LOG_USED, None, "R"),
     EventKind.AUDIT_PROVED: Coded(Code.AUDIT_LOG_USED, None, "R"),
     EventKind.CHECKPOINT_CONTRADICTED: _ALERT,
+    EventKind.STEP_UP_ASKED: _ALERT,
+    EventKind.STEP_UP_GIVEN: _LOGIN,
+    EventKind.BREAK_GLASS: Coded(Code.SECURITY_ALERT, Code.EMERGENCY_OVERRIDE, "E"),
+    EventKind.BREAK_GLASS_REVIEWED: _ALERT,
     EventKind.GAP: Coded(Code.SECURITY_ALERT, Code.RECORDING_STARTED, "E"),
 }
 _QUERY: Final = Coded(Code.QUERY, None, "E")

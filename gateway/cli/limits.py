@@ -1,0 +1,15 @@
+"""``ecluse limits``: what holds an account, and what was allowed past it."""
+
+import click
+
+from gateway.cli.limits_reviews import reviews
+from gateway.cli.limits_show import show
+
+
+@click.group(epilog="Example:  ecluse limits show dr.martin --app parcours")
+def limits() -> None:
+    """Show the bounds of an account and their use, review emergency accesses."""
+
+
+limits.add_command(show)
+limits.add_command(reviews)
