@@ -145,7 +145,7 @@ def show(login: str, realm_name: str | None, config_path: str, *, as_json: bool)
         if found is None:
             return None
         told = {
-            name: time_text(value) if name.endswith("_ms") else value for name, value in asdict(found).items()
+            name: _times(value) if name.endswith("_ms") else value for name, value in asdict(found).items()
         }
         told = {name.removesuffix("_ms"): value for name, value in told.items()}
         return told | {"standing": standing_of(office, found)}
@@ -336,3 +336,9 @@ def _mend(standing: Standing) -> str:
 
 
 account.add_command(lock)
+
+
+def _times(at_ms: int | tuple[int, ...] | None) -> str | None:
+    if isinstance(at_ms, tuple):
+        return ", ".join(time_text(one) or "" for one in at_ms) or None
+    return time_text(at_ms)

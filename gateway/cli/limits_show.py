@@ -8,6 +8,7 @@ import click
 from gateway.assembly import Office
 from gateway.cli import EXIT_DONE, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.account_office import people_of, realm_of, realm_option, run, time_text
+from gateway.limits.scaled import QUARANTINE_MILLI, scaled
 from gateway.limits.store import usage
 from gateway.limits.widened import widened
 from gateway.vocabulary.limits import PATIENT_CONTROLS, LimitSet
@@ -31,11 +32,15 @@ def show(login: str, realm_name: str | None, config_path: str, *, as_json: bool)
         chosen = account.account_class if account.account_class in realm.classes else realm.default_class
         written = realm.classes[chosen]
         open_glass = account.glass_until_ms is not None and account.glass_until_ms > now_ms
-        held = widened(written, account.glass_patients) if open_glass else written
+        until_ms = (account.enrolled_ms or 0) + realm.quarantine_s * 1000
+        quarantined = account.enrolled_ms is not None and now_ms < until_ms
+        held = scaled(written, QUARANTINE_MILLI) if quarantined else written
+        held = widened(held, account.glass_patients) if open_glass else held
         return {
             "login": account.login,
             "class": chosen,
             "from": _origin(account.account_class, chosen),
+            "quarantine_until": time_text(until_ms) if quarantined else None,
             "limits": await _limits(office, account.id, held),
             "owes_until": time_text(account.owes_until_ms) if _later(account.owes_until_ms, now_ms) else None,
             "owes_why": account.owes_why if _later(account.owes_until_ms, now_ms) else None,
@@ -85,6 +90,8 @@ async def _limits(office: Office, account_id: str, held: LimitSet) -> list[dict[
 
 def _print(told: dict[str, Any]) -> None:
     click.echo(f"{told['login']}: class {told['class']}, from {told['from']}")
+    if told["quarantine_until"]:
+        click.echo(f"in quarantine until {told['quarantine_until']}: half of every cap")
     if told["owes_until"]:
         click.echo(f"owes a fresh code until {told['owes_until']}: {told['owes_why']}")
     if told["break_glass_until"]:

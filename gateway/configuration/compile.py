@@ -94,4 +94,5 @@ def _realm(name: str, spec: RealmSpec) -> Realm:
         dormant_s=spec.dormant_s,
         grace_until_ms=round(spec.grace.until.timestamp() * 1_000) if spec.grace else None,
         grace_class=spec.grace.class_ if spec.grace else None,
+        quarantine_s=spec.quarantine_s,
     )

@@ -24,6 +24,7 @@ async def meter_message(exchange: Exchange, services: Services, content: bytes) 
         limits=exchange.limits,
         charge=Charge(bytes=len(content), sightings=seen.total),
         step_up_ms=exchange.realm.sessions.step_up_s * 1000,
+        quarantine_ms=exchange.realm.quarantine_s * 1000,
     )
     try:
         revealed = await reveal(services.store, question)
@@ -74,6 +75,7 @@ async def settle_meter(exchange: Exchange, services: Services) -> bool:
         add_credentials=(),
         drop_credentials=(),
         step_up_ms=exchange.realm.sessions.step_up_s * 1000,
+        quarantine_ms=exchange.realm.quarantine_s * 1000,
     )
     try:
         revealed = await reveal(services.store, question)

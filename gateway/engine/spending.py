@@ -35,6 +35,7 @@ async def spend(
         add_credentials=tuple(given),
         drop_credentials=(),
         step_up_ms=exchange.realm.sessions.step_up_s * 1000,
+        quarantine_ms=exchange.realm.quarantine_s * 1000,
     )
     store, revealed = StoreState.UP, None
     try:

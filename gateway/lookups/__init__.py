@@ -60,7 +60,10 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class RevealQuestion:
-    """What a response would disclose, and which app credentials it sets or clears."""
+    """What a response would disclose, and which app credentials it sets or clears.
+
+    *quarantine_ms*: how long after its enrolment an account has half of every cap.
+    """
 
     account_id: str
     session_id: str | None
@@ -69,6 +72,7 @@ class RevealQuestion:
     add_credentials: tuple[str, ...] = ()
     drop_credentials: tuple[str, ...] = ()
     step_up_ms: int = 3_600_000
+    quarantine_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
             "0" if question.session_id is None else "1",
             encode_limits(question.limits),
             *encode_costs(charge),
-            *(len(added), len(dropped), len(opened), question.step_up_ms),
+            *(len(added), len(dropped), len(opened), question.step_up_ms, question.quarantine_ms),
             *added,
             *dropped,
             *opened,

@@ -3,6 +3,7 @@
 
 local LOOKUPS_JAR_MOST = 64
 local LOOKUPS_REFRESH_MS = 1000
+local LOOKUPS_QUARANTINE_MILLI = 500
 
 local function lookups_standing(state)
   return state or 'absent'
@@ -112,12 +113,14 @@ end
 
 -- KEYS: marker, account, session, patients, opened, counters.
 -- ARGV: store id, has session (1/0), limits, rows, bytes, exports, probes, sightings, number of credentials to add,
--- to drop, number of patients opened, step_up_ms, then those credentials, the opened patients, and the listed ones.
+-- to drop, number of patients opened, step_up_ms,
+-- quarantine_ms, then those credentials, the opened patients, and the listed ones.
 -- Returns {standing, live, spend}.
 redis.register_function('ecluse_reveal', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
-  local account = redis.call('HMGET', keys[2], 'state', 'epoch', 'secret', 'glass_until_ms', 'glass_patients')
+  local account = redis.call('HMGET', keys[2], 'state', 'epoch', 'secret', 'glass_until_ms', 'glass_patients',
+    'enrolled_ms')
   local at_us, fresh = now_us(), false
   local standing, has_session = lookups_standing(account[1]), args[2] == '1'
   if lookups_closed(standing) then
@@ -131,7 +134,7 @@ redis.register_function('ecluse_reveal', function(keys, args)
     fresh = session[3] and math.floor(at_us / 1000) - tonumber(session[3]) < tonumber(args[12])
   end
   local add, drop, opened_count = tonumber(args[9]), tonumber(args[10]), tonumber(args[11])
-  local opened, listed, first = {}, {}, 13 + add + drop
+  local opened, listed, first = {}, {}, 14 + add + drop
   for i = first, first + opened_count - 1 do
     opened[#opened + 1] = args[i]
   end
@@ -141,17 +144,21 @@ redis.register_function('ecluse_reveal', function(keys, args)
   local costs = {
     r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]), o = tonumber(args[7]), s = tonumber(args[8]),
   }
+  local limits = limits_parse(args[3])
+  if account[6] and math.floor(at_us / 1000) - tonumber(account[6]) < tonumber(args[13]) then
+    limits = limits_scaled(limits, LOOKUPS_QUARANTINE_MILLI)
+  end
   local extra = (tonumber(account[4]) or 0) > math.floor(at_us / 1000) and tonumber(account[5]) or 0
   local account_keys = { patients = keys[4], opened = keys[5], counters = keys[6] }
-  local spend = limits_spend(at_us, account_keys, limits_parse(args[3]), costs, opened, listed,
+  local spend = limits_spend(at_us, account_keys, limits, costs, opened, listed,
     lookups_unasked(has_session, account[3], fresh), extra)
   -- The application's answer leaves only when the charge was committed, and its cookies with it.
   if has_session and spend[1] == 1 then
     local at_ms = whole(math.floor(at_us / 1000))
-    for i = 13, 12 + add do
+    for i = 14, 13 + add do
       redis.call('HSET', keys[3], 'j:' .. args[i], at_ms)
     end
-    for i = 13 + add, 12 + add + drop do
+    for i = 14 + add, 13 + add + drop do
       redis.call('HDEL', keys[3], 'j:' .. args[i])
     end
     if add > 0 then

@@ -166,7 +166,7 @@ class Realm:
     """A directory of logins shared by several apps.
 
     *grace_until_ms*: until then accounts that nobody invited pass without a second factor, under the
-    limits of *grace_class*; None: never.
+    limits of *grace_class*; None: never. *quarantine_s*: how long after its enrolment an account has half caps.
     """
 
     name: str
@@ -179,6 +179,7 @@ class Realm:
     dormant_s: int = 7_776_000
     grace_until_ms: int | None = None
     grace_class: str | None = None
+    quarantine_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

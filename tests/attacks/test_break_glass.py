@@ -175,3 +175,5 @@ async def test_limits_show_tells_what_holds_and_what_is_used(
     assert "break-glass open until" in out
     assert [line.split()[3] for line in out.splitlines() if line.startswith("patients-10min")] == ["4"]
     assert await operate(gate, "limits", "show", "personne") == 1
+    assert await operate(gate, "account", "show", person.login) == 0
+    assert "glass_times" in capfd.readouterr().out

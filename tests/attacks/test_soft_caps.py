@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.attacks.factor import (
     PEOPLE,
     STEP_UP,
     about,
+    ask_store,
     crowd,
     give,
     is_specific,
@@ -236,3 +238,28 @@ async def test_a_fresh_code_opens_one_session_alone(gate: Stand, person: Person)
     assert (await browser.get("/dossiers/1004")).status == 200
     # The copied cookie is of an id that is dead.
     assert names_in(await thief.get("/dossiers/1004")) == []
+
+
+async def test_g13_a_new_factor_has_half_of_every_cap(gate: Stand, people: Iterator[Person]) -> None:
+    """G13 A thief who enrols a factor of his own gets half: two patients before he is asked, four in all."""
+    thief, colleague = next(people), next(people)
+    realm = gate.loaded.policy.realms["region"]
+    quarantined = replace(realm, quarantine_s=86_400)
+    gate.services.policy = replace(gate.loaded.policy, realms={"region": quarantined})
+    try:
+        browser = await log_in_early(gate, thief, "bare")
+        statuses = [(await browser.get(f"/dossiers/{number}")).status for number in (1001, 1002, 1003)]
+        assert statuses == [200, 200, 303]
+        asked = await browser.get("/dossiers/1003")
+        await give(gate, browser, asked.header("location") or "", gate.code(thief))
+        statuses = [(await browser.get(f"/dossiers/{number}")).status for number in (1003, 1004, 1005)]
+        assert statuses == [200, 200, 429]
+        # A factor of the day before yesterday has all of it.
+        other = await log_in_early(gate, colleague, "bare")
+        long_ago_ms = gate.services.clock.now_ms() - 2 * 86_400_000
+        key = f"ecluse:{{{gate.ref(colleague.login).id}}}:account"
+        await ask_store(gate, "HSET", key, "enrolled_ms", str(long_ago_ms))
+        statuses = [(await other.get(f"/dossiers/{number}")).status for number in range(1001, 1006)]
+        assert statuses == [200] * 4 + [303]
+    finally:
+        gate.services.policy = gate.loaded.policy

@@ -9,6 +9,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.limits.scaled import scaled
 from gateway.limits.store import (
     account_keys,
     distinct_members,
@@ -38,12 +39,14 @@ from tests.unit.limits.ledger import Ledger
 TIMED = """
 redis.register_function('timed_spend', function(keys, args)
   local opened, listed, n = {}, {}, tonumber(args[9])
-  for i = 12, 11 + n do opened[#opened + 1] = args[i] end
-  for i = 12 + n, #args do listed[#listed + 1] = args[i] end
+  for i = 13, 12 + n do opened[#opened + 1] = args[i] end
+  for i = 13 + n, #args do listed[#listed + 1] = args[i] end
   local costs = { g = tonumber(args[3]), r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
     o = tonumber(args[7]), s = tonumber(args[8]) }
+  local share, limits = tonumber(args[12]), limits_parse(args[2])
+  if share < 1000 then limits = limits_scaled(limits, share) end
   local account = { patients = keys[1], opened = keys[2], counters = keys[3] }
-  return limits_spend(tonumber(args[1]), account, limits_parse(args[2]), costs, opened, listed, args[10] == '1',
+  return limits_spend(tonumber(args[1]), account, limits, costs, opened, listed, args[10] == '1',
     tonumber(args[11]))
 end)
 """
@@ -68,6 +71,7 @@ class Timed:
         *,
         stepped: bool = False,
         extra: int = 0,
+        share_milli: int = 1000,
     ) -> Outcome:
         keys = account_keys(account_id)
         opened, listed = distinct_members(charge)
@@ -79,6 +83,7 @@ class Timed:
             len(opened),
             int(stepped),
             extra,
+            share_milli,
         )
         args = (*told, *opened, *listed)
         reply = self.client.execute_command(
@@ -145,16 +150,26 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
-@given(limits=LIMITS, steps=STEPS)
+@given(limits=LIMITS, steps=STEPS, share_milli=st.sampled_from([1000, 1000, 500]))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_store_answers_as_the_oracles(
-    timed: Timed, limits: LimitSet, steps: list[tuple[int, int, Charge, bool, int]]
+    timed: Timed, limits: LimitSet, steps: list[tuple[int, int, Charge, bool, int]], share_milli: int
 ) -> None:
     account_id, ledger, now_us = new_account(), Ledger(), NOW_US
     for gap_us, requests, charge, stepped, extra in steps:
         now_us += gap_us
-        expected = ledger.spend(now_us, widened(limits, extra), charge, requests, stepped=stepped)
-        told = timed.spend(account_id, now_us, limits, charge, requests, stepped=stepped, extra=extra)
+        held = widened(limits if share_milli == 1000 else scaled(limits, share_milli), extra)
+        expected = ledger.spend(now_us, held, charge, requests, stepped=stepped)
+        told = timed.spend(
+            account_id,
+            now_us,
+            limits,
+            charge,
+            requests,
+            stepped=stepped,
+            extra=extra,
+            share_milli=share_milli,
+        )
         assert told == expected
 
 

@@ -279,6 +279,22 @@ local function limits_measure(now_us, keys, limits, costs, opened, listed)
   return measured
 end
 
+-- What quarantine makes of *limits*: a share of every bound but that of requests, in thousandths.
+local function limits_scaled(limits, share_milli)
+  local small = { listed_weight = limits.listed_weight }
+  for i, limit in ipairs(limits) do
+    small[i] = limit
+    if limit.kind ~= 'g' then
+      local hard = math.max(1, math.floor(limit.hard * share_milli / 1000))
+      small[i] = {
+        kind = limit.kind, soft = limit.soft < limit.hard and math.floor(limit.soft * share_milli / 1000) or hard,
+        hard = hard, enforced = limit.enforced, observed = limit.observed, window_ms = limit.window_ms,
+      }
+    end
+  end
+  return small
+end
+
 -- What a break-glass makes of *limits*: *extra* patients more under each hard bound on patients.
 local function limits_widened(limits, extra)
   local wide = { listed_weight = limits.listed_weight }
