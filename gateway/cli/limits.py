@@ -6,7 +6,7 @@ from gateway.cli.limits_reviews import reviews
 from gateway.cli.limits_show import show
 
 
-@click.group(epilog="Example:  ecluse limits show dr.martin --app parcours")
+@click.group(epilog="Example:  ecluse limits show dr.martin")
 def limits() -> None:
     """Show the bounds of an account and their use, review emergency accesses."""
 
