@@ -23,6 +23,7 @@ class Told:
 
 
 NOTHING = Told()
+_ANSWERS = frozenset({EventKind.CODE_ACCEPTED, EventKind.STEP_UP_GIVEN})
 
 
 def observe(
@@ -42,7 +43,7 @@ def observe(
     seen = read(event)
     if seen is None:
         return NOTHING
-    if seen.kind == EventKind.CODE_ACCEPTED:
+    if seen.kind in _ANSWERS:
         score.answer(state.account(seen.realm, seen.account).standing, seen.at_ms)
         return NOTHING
     if seen.kind != EventKind.ACCESS:
