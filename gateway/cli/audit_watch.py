@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from gateway.configuration import ConfigurationFaults, KeysRefused, load
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
-from gateway.watching import Deeds, Snapshot, SnapshotInUse, Watcher
+from gateway.watching import Canaries, CanariesRefused, Deeds, Snapshot, SnapshotInUse, Watcher
 
 POLL_S = 0.3
 _REFUSED = (
@@ -71,22 +72,27 @@ async def _run(config_path: Path, parent: int | None, *, once: bool) -> None:
                 settings.rules,
                 lookout.clock,
             )
+            decoys = _Decoys(watcher, lookout)
+            decoys.follow()
             if once:
                 while await watcher.step():
                     pass
             else:
                 telemetry.log().info("watch_began", accounts=len(memory.state.accounts))
-                await _watch(watcher, lookout, _stop_asked(), parent)
+                await _watch(watcher, lookout, decoys, _stop_asked(), parent)
             watcher.save()
         finally:
             snapshot.close()
 
 
-async def _watch(watcher: Watcher, lookout: Lookout, stop: asyncio.Event, parent: int | None) -> None:
-    reloaded = _reloads(lookout.settings.reload_file)
+async def _watch(
+    watcher: Watcher, lookout: Lookout, decoys: "_Decoys", stop: asyncio.Event, parent: int | None
+) -> None:
+    reloaded = _changes(lookout.settings.reload_file)
     while not stop.is_set() and (parent is None or os.getppid() == parent):
         if reloaded():
             _follow_reload(watcher, lookout)
+        decoys.follow()
         if not await watcher.step():
             try:
                 async with asyncio.timeout(POLL_S):
@@ -102,8 +108,8 @@ def _stop_asked() -> asyncio.Event:
     return stop
 
 
-def _reloads(path: Path) -> Callable[[], bool]:
-    """Return a function that tells whether the gateway has reloaded its configuration since it was last asked."""
+def _changes(path: Path) -> Callable[[], bool]:
+    """Return a function that tells whether the file was replaced since it was last asked."""
 
     def changed_ns() -> int:
         try:
@@ -113,12 +119,33 @@ def _reloads(path: Path) -> Callable[[], bool]:
 
     last_ns = changed_ns()
 
-    def reloaded() -> bool:
+    def has_changed() -> bool:
         nonlocal last_ns
         before_ns, last_ns = last_ns, changed_ns()
         return last_ns != before_ns
 
-    return reloaded
+    return has_changed
+
+
+class _Decoys:
+    """The watcher knows decoys as they are set and removed."""
+
+    def __init__(self, watcher: Watcher, lookout: Lookout) -> None:
+        self._watcher = watcher
+        self._canaries = Canaries(lookout.settings.canaries_dir, lookout.keys, secrets.token_hex)
+        self._changed = _changes(self._canaries.path)
+        self._first = True
+
+    def follow(self) -> None:
+        """Read them again if they have changed; those known stay when they cannot be read."""
+        if not self._changed() and not self._first:
+            return
+        self._first = False
+        try:
+            self._watcher.know(self._canaries.pseudonyms())
+        except CanariesRefused as error:
+            telemetry.WATCH_FAILURES.inc()
+            telemetry.log().error("watch_knows_no_decoys", error=str(error))
 
 
 def _follow_reload(watcher: Watcher, lookout: Lookout) -> None:

@@ -97,6 +97,13 @@ class UnusualHoursSpec(_Spec):
     """Seconds for which it counts."""
 
 
+class CanarySpec(_Spec):
+    """Decoys, set by `ecluse canary add`: opening or exporting one locks the account at once."""
+
+    mode: SignalMode = SignalMode.ACT
+    """`act` locks the account, `observe` only records, `off` does not look."""
+
+
 SignalSpec = EnumerationSpec | PaceSpec | SearchesSpec | BreadthSpec | NewNetworkSpec | UnusualHoursSpec
 
 
@@ -127,3 +134,5 @@ class SignalsSpec(_Spec):
     """From where the account never came before."""
     unusual_hours: UnusualHoursSpec = UnusualHoursSpec()
     """At an hour at which neither the account nor its class works."""
+    canary: CanarySpec = CanarySpec()
+    """Decoys: opening or exporting one locks the account at once."""

@@ -116,6 +116,11 @@ class Settings:
         return self.state_dir / "collector"
 
     @property
+    def canaries_dir(self) -> Path:
+        """Return where it stands which patients are decoys."""
+        return self.state_dir / "canaries"
+
+    @property
     def watch_dir(self) -> Path:
         """Return where the watcher keeps what it has learned, and how far it has read."""
         return self.state_dir / "watch"

@@ -28,6 +28,7 @@ def compile_signals(spec: SignalsSpec) -> Rules:
         Signal.UNUSUAL_HOURS: spec.unusual_hours,
     }
     signals = {signal: SignalRule(one.mode, one.weight, one.lasts_s) for signal, one in written.items()}
+    signals[Signal.CANARY] = SignalRule(spec.canary.mode, 0, 0)
     return Rules(
         signals={**Rules().signals, **signals},
         timezone=spec.timezone,

@@ -64,6 +64,8 @@ class EventKind(StrEnum):
     """Something looked wrong in an account's use: which signal (*rule*), with its figures."""
     CODE_DEMANDED = "code-demanded"
     """Signals added up: the account owes a fresh code."""
+    CANARY_CHANGED = "canary-changed"
+    """An operator set or removed a decoy; which patient it is stands nowhere in the log."""
 
 
 @dataclass(frozen=True, slots=True)

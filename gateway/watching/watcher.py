@@ -49,11 +49,15 @@ class Watcher:
         self._unrecorded: list[AuditEvent] = []
         self._saved_ms = clock.now_ms()
         self._changed = self._acted = False
+        self._canaries: frozenset[str] = frozenset()
         self.apply(rules)
 
-    def apply(self, rules: Rules, canaries: Collection[str] = ()) -> None:
+    def apply(self, rules: Rules) -> None:
         """Judge by *rules* from now on."""
         self._rules, self._zone = rules, ZoneInfo(rules.timezone)
+
+    def know(self, canaries: Collection[str]) -> None:
+        """Take the pseudonyms *canaries* for decoys from now on."""
         self._canaries = frozenset(canaries)
 
     async def step(self) -> bool:

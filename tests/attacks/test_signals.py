@@ -1,6 +1,7 @@
 """Correlation, anomalies and decoys (L01 to L08), against whoever is let in by password and code."""
 
 import asyncio
+import json
 import random
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.vocabulary.identity import Standing
-from tests.attacks.factor import about, crowd, crowded
+from tests.attacks.factor import about, crowd, crowded, operate
 from tests.people import Person
 from tests.stand import Browser, Stand, form_token
 
@@ -204,3 +205,94 @@ async def test_l08_no_signal_ever_raises_a_cap(gate: Stand, people: Iterator[Per
     assert after is not None
     assert (after.account_class, after.standing) == (before.account_class, Standing.ACTIVE)
     assert after.owes_why == "enumeration"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def decoy(gate: Stand) -> str:
+    """Make a record a decoy, and return its number once the watcher knows it."""
+    number = "1007"
+    assert await operate(gate, "canary", "add", "parcours", number, "--reason", "register 12") == 0
+    await asyncio.sleep(1.0)
+    return number
+
+
+async def until_locked(gate: Stand, person: Person) -> float:
+    began_s = time.monotonic()
+    while True:
+        account = await gate.services.accounts.get(gate.ref(person.login).id)
+        assert account is not None
+        if account.standing is Standing.LOCKED:
+            return time.monotonic() - began_s
+        assert time.monotonic() - began_s < 10, "never locked"
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("path", ["/dossiers/1007", "/dossiers/01007", "/export.csv"])
+async def test_l01_a_decoy_that_is_opened_or_exported_locks_the_account(
+    gate: Stand, people: Iterator[Person], decoy: str, path: str
+) -> None:
+    """L01 Opening a decoy, by any spelling of its number, or taking it along in an export, locks within two seconds."""
+    person = next(people)
+    browser = await let_in(gate, person)
+    assert (await browser.get(path)).status == 200
+    assert await until_locked(gate, person) < ACT_WITHIN_S
+    assert (await browser.get("/dossiers/1001")).status in {303, 401, 403}
+    (told,) = await about(gate, "signalled", person, writer="operator", rule="canary")
+    assert told["reason"] == ("A decoy was exported." if path == "/export.csv" else "A decoy was opened.")
+    (locked,) = await about(gate, "account-locked", person, writer="operator")
+    assert locked["reason"] == "a decoy was opened or exported"
+
+
+async def test_l01_a_decoy_in_an_honest_list_is_nothing(
+    gate: Stand, people: Iterator[Person], decoy: str
+) -> None:
+    """L01 A list that shows the decoy among others neither locks nor tells."""
+    person = next(people)
+    browser = await let_in(gate, person)
+    page = await browser.get("/dossiers")
+    assert f'data-id="{decoy}"' in page.text
+    await asyncio.sleep(ACT_WITHIN_S)
+    account = await gate.services.accounts.get(gate.ref(person.login).id)
+    assert account is not None
+    assert account.standing is Standing.ACTIVE
+    assert await about(gate, "signalled", person, writer="operator") == []
+
+
+async def test_l02_nothing_tells_which_record_is_a_decoy(
+    gate: Stand, people: Iterator[Person], decoy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """L02 The page, the log of commands, the list of decoys and the files: the decoy is named and marked nowhere."""
+    browser = await let_in(gate, next(people))
+    page, other = await browser.get("/dossiers/1007"), await browser.get("/dossiers/1008")
+    assert page.text.replace("1007", "1008") == other.text
+    assert {name for name, _ in page.headers} == {name for name, _ in other.headers}
+    assert await operate(gate, "canary", "list") == 0
+    listed = capsys.readouterr().out
+    assert "register 12" in listed
+    assert decoy not in listed
+    folder = gate.folder / "state" / "canaries"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert (
+        decoy.encode() not in (folder / "canaries.json").read_bytes().replace(b"at_ms", b"").split(b'"by"')[0]
+    )
+    set_ = await gate.events("canary-changed", "operator")
+    assert [(entry["app"], entry["detail"]) for entry in set_] == [("parcours", {"act": "add"})]
+    assert "patients" not in set_[0]
+
+
+async def test_l02_decoys_are_set_and_removed_with_a_reason_and_clear_faults(
+    gate: Stand, decoy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """L02 What cannot be a decoy is refused with the mend; one that was removed is a record like any other."""
+    for words, code, said in (
+        (("add", "nowhere", "5"), 2, "there is no app 'nowhere': one of parcours"),
+        (("add", "parcours", " "), 2, "no number of a patient"),
+        (("add", "parcours", "5", "--system", "ins"), 2, "--system 'ins' is none of this app's"),
+        (("add", "parcours", decoy), 1, "a decoy already"),
+        (("remove", "ffffffff"), 1, "there is no decoy ffffffff"),
+    ):
+        assert await operate(gate, "canary", *words, "--reason", "test") == code, words
+        assert said in capsys.readouterr().err
+    assert await operate(gate, "canary", "add", "parcours", "2999", "--reason", "second", "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert await operate(gate, "canary", "remove", made["id"], "--reason", "gone") == 0

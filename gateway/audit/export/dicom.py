@@ -114,6 +114,7 @@ CODES: Final[dict[EventKind, Coded]] = {
     EventKind.STEP_UP_GIVEN: _LOGIN,
     EventKind.SIGNALLED: _ALERT,
     EventKind.CODE_DEMANDED: _USER_CHANGED,
+    EventKind.CANARY_CHANGED: _CONFIGURED,
     EventKind.GAP: Coded(Code.SECURITY_ALERT, Code.RECORDING_STARTED, "E"),
 }
 _QUERY: Final = Coded(Code.QUERY, None, "E")
