@@ -59,6 +59,7 @@ WATCH_LAG_S = Gauge(
     "ecluse_watch_lag_seconds", "Age of the last entry that was watched, when it was read.", registry=REGISTRY
 )
 WATCH_FAILURES = _counter("watch_failures_total", "Acts and entries of the watching process that failed.")
+ALERT_FAILURES = _counter("alert_failures_total", "Alerts that a channel did not take.", "channel")
 PUBLISH_FAILURES = _counter(
     "publish_failures_total",
     "Checkpoints that a destination away from the machine did not take.",

@@ -27,6 +27,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
     "canary": ("gateway.cli.canary", "Set decoys: opening one locks the account."),
+    "alerts": ("gateway.cli.alerts", "List alerts, try where they go, acknowledge them."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
     "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),
     "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),

@@ -11,18 +11,23 @@ import click
 import prometheus_client
 
 from gateway import telemetry
+from gateway.alerts import OutboxRefused, deliver
 from gateway.assembly import Lookout, open_for_watcher
 from gateway.audit.tail import Tail
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
+from gateway.cli.alerts import channels_of, outbox_of
 from gateway.cli.loading import load_or_exit
+from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, KeysRefused, load
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
+from gateway.vocabulary.alerts import Alert
 from gateway.watching import Canaries, CanariesRefused, Deeds, Snapshot, SnapshotInUse, Watcher
 
 POLL_S = 0.3
+DELIVER_S = 1.0
 _REFUSED = (
     *(KeysRefused, KeysDisagree, MarkerFileBroken, EmbeddedFailed, StoreUnavailable, StoreEmptied),
     *(SnapshotInUse, AuditUnavailable, OSError),
@@ -69,6 +74,7 @@ async def _run(config_path: Path, parent: int | None, *, once: bool) -> None:
                 snapshot,
                 Deeds(lookout.accounts, lookout.ref, operator=lookout.operator),
                 lookout.record,
+                _alarm(lookout),
                 settings.rules,
                 lookout.clock,
             )
@@ -79,10 +85,38 @@ async def _run(config_path: Path, parent: int | None, *, once: bool) -> None:
                     pass
             else:
                 telemetry.log().info("watch_began", accounts=len(memory.state.accounts))
-                await _watch(watcher, lookout, decoys, _stop_asked(), parent)
+                delivering = spawn(_deliver(lookout), "alerts")
+                try:
+                    await _watch(watcher, lookout, decoys, _stop_asked(), parent)
+                finally:
+                    delivering.cancel()
             watcher.save()
         finally:
             snapshot.close()
+
+
+def _alarm(lookout: Lookout) -> Callable[[Alert], bool]:
+    def keep(alert: Alert) -> bool:
+        settings = lookout.settings
+        try:
+            outbox_of(settings).raise_(alert, [channel.name for channel in channels_of(settings)])
+        except OutboxRefused as error:
+            telemetry.WATCH_FAILURES.inc()
+            telemetry.log().error("alert_not_kept", error=str(error))
+            return False
+        return True
+
+    return keep
+
+
+async def _deliver(lookout: Lookout) -> None:
+    while True:
+        settings = lookout.settings
+        try:
+            await asyncio.to_thread(deliver, outbox_of(settings), channels_of(settings), lookout.clock)
+        except OutboxRefused as error:
+            telemetry.log().error("alerts_wait", error=str(error))
+        await asyncio.sleep(DELIVER_S)
 
 
 async def _watch(
@@ -154,6 +188,6 @@ def _follow_reload(watcher: Watcher, lookout: Lookout) -> None:
     except ConfigurationFaults as error:
         telemetry.log().error("watch_reload_refused", faults=len(error.faults))
         return
-    lookout.policy = fresh.policy
+    lookout.policy, lookout.settings = fresh.policy, fresh.settings
     watcher.apply(fresh.settings.rules)
     telemetry.log().info("watch_reloaded", policy_id=fresh.policy.policy_id)

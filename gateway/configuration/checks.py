@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from urllib.parse import parse_qsl
 
+from gateway.configuration.alerts import check_alerts
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
 from gateway.configuration.schema import AuditSpec, CollectorSpec, GatewaySpec, MainFile, RealmSpec
@@ -62,6 +63,7 @@ def check_main(main: MainFile) -> Iterator[Problem]:
     yield from _check_audit(main.audit)
     yield from check_offsite(main.audit.publish, main.audit.witnesses)
     yield from check_signals(main.signals)
+    yield from check_alerts(main.alerts)
     if main.audit.collector is not None:
         yield from _check_collector(main.audit.collector)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)

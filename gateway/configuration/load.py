@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from gateway.configuration import checks, files
+from gateway.configuration.alerts import settle_alerts
 from gateway.configuration.compile import compile_policy
 from gateway.configuration.faults import ConfigurationFaults, Fault, Location, Positions, Problem, translate
 from gateway.configuration.offsite import settle_offsite
@@ -200,6 +201,7 @@ class _Reading:
         if main.audit.collector is not None:
             collector = _collector(main.audit.collector, folder)
             found += _check_collector_files(collector)
+        alerts = settle_alerts(main.alerts, folder, found)
         self.note(found, positions)
         return Settings(
             config_path=self.path.absolute(),
@@ -216,6 +218,7 @@ class _Reading:
             keeper=main.audit.keeper == "on",
             watcher=main.signals.watcher == "on",
             rules=compile_signals(main.signals),
+            alerts=alerts,
             retention_days=main.audit.retention_days,
             retention_reason=main.audit.retention_reason,
             publish=publish,

@@ -66,6 +66,8 @@ class EventKind(StrEnum):
     """Signals added up: the account owes a fresh code."""
     CANARY_CHANGED = "canary-changed"
     """An operator set or removed a decoy; which patient it is stands nowhere in the log."""
+    ALERT_ACKNOWLEDGED = "alert-acknowledged"
+    """Somebody has looked at an alert (*reference*), and says what came of it."""
 
 
 @dataclass(frozen=True, slots=True)

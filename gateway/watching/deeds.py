@@ -1,12 +1,13 @@
 """What is done about an account, and how it is told: done first, recorded then (decision 010)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from gateway.accounts.store import Changed, ChangeRefused
 from gateway.detection import sentence
+from gateway.vocabulary.alerts import Alert
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.identity import AccountRef
 from gateway.vocabulary.signals import Act, Finding, Signal, Verdict
@@ -108,6 +109,24 @@ class Deeds:
                 *((name, str(figure)) for name, figure in finding.figures),
             ),
         )
+
+
+def alert_of(done: Done, findings: Sequence[Finding]) -> Alert:
+    """Return what somebody is told at once about *done*; *findings* are those of the same moment."""
+    verdict = done.verdict
+    mine = [each for each in findings if (each.realm, each.account) == (verdict.realm, verdict.account)]
+    carried_out = verdict.act.value if done.outcome is Outcome.DONE else ""
+    fallback_french = f"Signaux : {', '.join(verdict.signals)}."
+    fallback_english = f"Signals: {', '.join(verdict.signals)}."
+    return Alert(
+        rule=verdict.signals[0].value,
+        done=carried_out,
+        realm=verdict.realm,
+        account=verdict.account,
+        at_ms=verdict.at_ms,
+        french=" ".join(sentence(each, "fr") for each in mine) or fallback_french,
+        english=" ".join(sentence(each, "en") for each in mine) or fallback_english,
+    )
 
 
 def reason_of(verdict: Verdict) -> str:

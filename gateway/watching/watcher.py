@@ -10,9 +10,10 @@ from gateway.audit.writer import AuditUnavailable
 from gateway.clock import Clock
 from gateway.detection import observe
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.vocabulary.alerts import Alert
 from gateway.vocabulary.events import AuditEvent
 from gateway.vocabulary.signals import Finding, Rules, Verdict
-from gateway.watching.deeds import Deeds, Done
+from gateway.watching.deeds import Deeds, Done, alert_of
 from gateway.watching.snapshot import Memory, Snapshot
 
 SAVE_EVERY_MS = 60_000
@@ -21,6 +22,8 @@ _MOST_UNRECORDED = 1_000
 
 Record = Callable[[Sequence[AuditEvent]], None]
 """Makes events durable. Raises AuditUnavailable."""
+Alarm = Callable[[Alert], bool]
+"""Keeps an alert durably, to be told at once; False when it could not, and is to be asked again."""
 
 
 class Watcher:
@@ -37,6 +40,7 @@ class Watcher:
         snapshot: Snapshot,
         deeds: Deeds,
         record: Record,
+        alarm: Alarm,
         rules: Rules,
         clock: Clock,
     ) -> None:
@@ -45,8 +49,10 @@ class Watcher:
         self._snapshot = snapshot
         self._deeds = deeds
         self._record = record
+        self._alarm = alarm
         self._clock = clock
         self._unrecorded: list[AuditEvent] = []
+        self._untold: list[Alert] = []
         self._saved_ms = clock.now_ms()
         self._changed = self._acted = False
         self._canaries: frozenset[str] = frozenset()
@@ -88,6 +94,8 @@ class Watcher:
             telemetry.WATCH_LAG_S.set(max(0, now_ms - at_ms) / 1_000 if isinstance(at_ms, int) else 0)
         # Contained first, recorded then: a thief is not left in because a disk is full.
         done = await self._act()
+        self._untold += [alert_of(each, findings) for each in done]
+        self._untold = [alert for alert in self._untold[-_MOST_UNRECORDED:] if not self._alarm(alert)]
         self._tell(findings, done)
         self._remember()
         return len(events) >= MOST

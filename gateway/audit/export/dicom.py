@@ -115,6 +115,7 @@ CODES: Final[dict[EventKind, Coded]] = {
     EventKind.SIGNALLED: _ALERT,
     EventKind.CODE_DEMANDED: _USER_CHANGED,
     EventKind.CANARY_CHANGED: _CONFIGURED,
+    EventKind.ALERT_ACKNOWLEDGED: _ALERT,
     EventKind.GAP: Coded(Code.SECURITY_ALERT, Code.RECORDING_STARTED, "E"),
 }
 _QUERY: Final = Coded(Code.QUERY, None, "E")

@@ -61,6 +61,7 @@ CATEGORIES: Final[dict[EventKind, tuple[str, str, tuple[str, ...]]]] = {
     EventKind.SIGNALLED: ("alert", "intrusion_detection", ("info",)),
     EventKind.CODE_DEMANDED: _IAM,
     EventKind.CANARY_CHANGED: _CONFIGURATION,
+    EventKind.ALERT_ACKNOWLEDGED: ("event", "intrusion_detection", ("info",)),
     EventKind.GAP: ("event", "process", ("info",)),
 }
 """``event.kind``, the ``event.category`` and its ``event.type``, each an allowed value of ECS."""

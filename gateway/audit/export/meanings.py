@@ -73,6 +73,7 @@ MEANINGS: Final[dict[EventKind, Meaning]] = {
     EventKind.SIGNALLED: Meaning("Something looks wrong in the use of an account", 4, _OK),
     EventKind.CODE_DEMANDED: Meaning("Fresh second factor demanded from an account", 4, _OK),
     EventKind.CANARY_CHANGED: Meaning("Decoy set or removed", 5, _OK),
+    EventKind.ALERT_ACKNOWLEDGED: Meaning("Alert acknowledged", 5, _OK),
     EventKind.GAP: Meaning("Audit log resumed after an interruption", 4, _UNKNOWN),
 }
 _STRANGE: Final = Meaning("Event of another version", 5, _UNKNOWN)

@@ -12,6 +12,7 @@ from gateway.audit.tail import Tail
 from gateway.audit.writer import AuditUnavailable
 from gateway.clock import FixedClock
 from gateway.valkey.client import StoreUnavailable
+from gateway.vocabulary.alerts import Alert
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.identity import AccountRef, Standing
 from gateway.vocabulary.signals import Act, Rules, Signal, Verdict
@@ -58,7 +59,8 @@ class Site:
         self.folder, self.accounts = folder, accounts or Accounts()
         self.clock = FixedClock(BEGIN_MS)
         self.recorded: list[AuditEvent] = []
-        self.log_down = False
+        self.log_down = self.outbox_down = False
+        self.alerts: list[Alert] = []
         self.journal = Journal(folder / "audit" / "gateway", SITE, RING, segment_bytes=64_000_000)
         self.journal.open()
         self.begin()
@@ -71,12 +73,17 @@ class Site:
         deeds = Deeds(self.accounts, ref_of, operator="ecluse")
         tail = Tail([self.folder / "audit"], memory.places)
         self.memory = memory
-        self.watcher = Watcher(tail, memory, snapshot, deeds, self.record, Rules(), self.clock)
+        self.watcher = Watcher(tail, memory, snapshot, deeds, self.record, self.alarm, Rules(), self.clock)
 
     def record(self, events: Sequence[AuditEvent]) -> None:
         if self.log_down:
             raise AuditUnavailable("disk full")
         self.recorded += events
+
+    def alarm(self, alert: Alert) -> bool:
+        if not self.outbox_down:
+            self.alerts.append(alert)
+        return not self.outbox_down
 
     def open(self, numbers: range, *, each_ms: int = 2_000) -> None:
         """Have the intruder open records along their numbers."""
@@ -201,6 +208,21 @@ async def test_it_is_kept_soon_after_an_act_and_else_once_a_minute(tmp_path: Pat
     await site.watcher.step()
     assert site.accounts.done
     assert kept.read_bytes() != first
+
+
+async def test_somebody_is_told_at_once_and_again_when_it_could_not_be_kept(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.outbox_down = True
+    await site.watcher.step()
+    site.open(range(1, 13))
+    await site.watcher.step()
+    assert site.alerts == []
+    site.outbox_down = False
+    await site.watcher.step()
+    await site.watcher.step()
+    (alert,) = site.alerts
+    assert (alert.rule, alert.done, alert.account) == ("enumeration", "ask", INTRUDER.login)
+    assert alert.french == "8 dossiers nouveaux pour ce compte ont été ouverts en suivant leurs numéros."
 
 
 async def test_an_account_that_cannot_pay_is_told(tmp_path: Path) -> None:
