@@ -26,6 +26,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "config": ("gateway.cli.config", "Check, explain and reload the configuration."),
     "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
+    "canary": ("gateway.cli.canary", "Set decoys: opening one locks the account."),
+    "alerts": ("gateway.cli.alerts", "List alerts, try where they go, acknowledge them."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
     "limits": ("gateway.cli.limits", "Show bounds and their use, review emergency accesses."),
     "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from urllib.parse import parse_qsl, urlsplit
 
+from gateway.configuration.alerts import check_alerts
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
 from gateway.configuration.schema import (
@@ -28,6 +29,7 @@ from gateway.configuration.schema_app import (
     Signs,
 )
 from gateway.configuration.shadows import shadowed_by
+from gateway.configuration.signals import check_signals
 from gateway.policy.paths import compile_template
 from gateway.policy.policy import Basic, Flow, Strangers
 from gateway.vocabulary.limits import Control
@@ -69,6 +71,8 @@ def check_main(main: MainFile) -> Iterator[Problem]:
         yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
     yield from _check_audit(main.audit)
     yield from check_offsite(main.audit.publish, main.audit.witnesses)
+    yield from check_signals(main.signals)
+    yield from check_alerts(main.alerts)
     if main.audit.collector is not None:
         yield from _check_collector(main.audit.collector)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)

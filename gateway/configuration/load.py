@@ -10,12 +10,14 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from gateway.configuration import checks, files
+from gateway.configuration.alerts import settle_alerts
 from gateway.configuration.compile import compile_policy
 from gateway.configuration.faults import ConfigurationFaults, Fault, Location, Positions, Problem, translate
 from gateway.configuration.offsite import settle_offsite
 from gateway.configuration.schema import CollectorSpec, MainFile, RealmSpec
 from gateway.configuration.schema_app import AppSpec
 from gateway.configuration.settings import Collector, Loaded, Settings
+from gateway.configuration.signals import compile_signals
 from gateway.configuration.words import collector_url
 from gateway.configuration.yaml_tree import read_tree
 
@@ -206,6 +208,7 @@ class _Reading:
                 engine = files.with_password(engine, password)
             else:
                 found.append(Problem(("audit", "engine_password_file"), *password))
+        alerts = settle_alerts(main.alerts, folder, found)
         self.note(found, positions)
         return Settings(
             config_path=self.path.absolute(),
@@ -221,6 +224,9 @@ class _Reading:
             audit_also=tuple(folder / name for name in main.audit.also),
             audit_engine=engine,
             keeper=main.audit.keeper == "on",
+            watcher=main.signals.watcher == "on",
+            rules=compile_signals(main.signals),
+            alerts=alerts,
             retention_days=main.audit.retention_days,
             retention_reason=main.audit.retention_reason,
             publish=publish,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.policy.policy import Policy
+from gateway.vocabulary.signals import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,53 @@ class Collector:
 
 
 @dataclass(frozen=True, slots=True)
+class MailSettings:
+    """Where mail goes; *password* is kept out of the repr."""
+
+    host: str
+    port: int
+    security: str
+    sender: str
+    recipients: tuple[str, ...]
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    names: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """A web address; *secret* is kept out of the repr."""
+
+    url: str
+    secret: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+    names: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SyslogSettings:
+    """A syslog collector: *scheme* is tls, tcp or udp."""
+
+    scheme: str
+    host: str
+    port: int
+    ca_file: Path | None = None
+    names: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """Whom to tell at once, how often, and where."""
+
+    again_after_s: int = 3_600
+    at_most_per_hour: int = 20
+    mail: MailSettings | None = None
+    webhook: WebhookSettings | None = None
+    syslog: SyslogSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where this process listens, keeps its state and finds its store.
 
@@ -81,6 +129,9 @@ class Settings:
     audit_also: tuple[Path, ...] = ()
     audit_engine: str = field(default="duckdb", repr=False)
     keeper: bool = True
+    watcher: bool = True
+    rules: Rules = field(default_factory=Rules)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     retention_days: int = 365
     retention_reason: str = ""
     publish: tuple[PublishSettings, ...] = ()
@@ -113,6 +164,21 @@ class Settings:
     def cursors_dir(self) -> Path:
         """Return where the shipping process notes what the collector has."""
         return self.state_dir / "collector"
+
+    @property
+    def canaries_dir(self) -> Path:
+        """Return where it stands which patients are decoys."""
+        return self.state_dir / "canaries"
+
+    @property
+    def alerts_dir(self) -> Path:
+        """Return where alerts are kept until they have arrived, and after."""
+        return self.state_dir / "alerts"
+
+    @property
+    def watch_dir(self) -> Path:
+        """Return where the watcher keeps what it has learned, and how far it has read."""
+        return self.state_dir / "watch"
 
     @property
     def reload_file(self) -> Path:

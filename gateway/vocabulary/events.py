@@ -64,6 +64,14 @@ class EventKind(StrEnum):
     """Somebody went past a hard bound for a while, with a fresh code and a coded reason: to be reviewed."""
     BREAK_GLASS_REVIEWED = "break-glass-reviewed"
     """An operator has judged a break-glass; *reference* is that of its event."""
+    SIGNALLED = "signalled"
+    """Something looked wrong in an account's use: which signal (*rule*), with its figures."""
+    CODE_DEMANDED = "code-demanded"
+    """Signals added up: the account owes a fresh code."""
+    CANARY_CHANGED = "canary-changed"
+    """An operator set or removed a decoy; which patient it is stands nowhere in the log."""
+    ALERT_ACKNOWLEDGED = "alert-acknowledged"
+    """Somebody has looked at an alert (*reference*), and says what came of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,10 @@ CODES: Final[dict[EventKind, Coded]] = {
     EventKind.STEP_UP_GIVEN: _LOGIN,
     EventKind.BREAK_GLASS: Coded(Code.SECURITY_ALERT, Code.EMERGENCY_OVERRIDE, "E"),
     EventKind.BREAK_GLASS_REVIEWED: _ALERT,
+    EventKind.SIGNALLED: _ALERT,
+    EventKind.CODE_DEMANDED: _USER_CHANGED,
+    EventKind.CANARY_CHANGED: _CONFIGURED,
+    EventKind.ALERT_ACKNOWLEDGED: _ALERT,
     EventKind.GAP: Coded(Code.SECURITY_ALERT, Code.RECORDING_STARTED, "E"),
 }
 _QUERY: Final = Coded(Code.QUERY, None, "E")

@@ -60,6 +60,10 @@ CATEGORIES: Final[dict[EventKind, tuple[str, str, tuple[str, ...]]]] = {
     EventKind.STEP_UP_GIVEN: _AUTHENTICATION,
     EventKind.BREAK_GLASS: ("alert", "authentication", ("info",)),
     EventKind.BREAK_GLASS_REVIEWED: _IAM,
+    EventKind.SIGNALLED: ("alert", "intrusion_detection", ("info",)),
+    EventKind.CODE_DEMANDED: _IAM,
+    EventKind.CANARY_CHANGED: _CONFIGURATION,
+    EventKind.ALERT_ACKNOWLEDGED: ("event", "intrusion_detection", ("info",)),
     EventKind.GAP: ("event", "process", ("info",)),
 }
 """``event.kind``, the ``event.category`` and its ``event.type``, each an allowed value of ECS."""

@@ -72,6 +72,10 @@ MEANINGS: Final[dict[EventKind, Meaning]] = {
     EventKind.STEP_UP_GIVEN: Meaning("Fresh code and reason given", 5, _OK),
     EventKind.BREAK_GLASS: Meaning("Hard bound passed by break-glass", 4, _OK),
     EventKind.BREAK_GLASS_REVIEWED: Meaning("Break-glass reviewed", 5, _OK),
+    EventKind.SIGNALLED: Meaning("Something looks wrong in the use of an account", 4, _OK),
+    EventKind.CODE_DEMANDED: Meaning("Fresh second factor demanded from an account", 4, _OK),
+    EventKind.CANARY_CHANGED: Meaning("Decoy set or removed", 5, _OK),
+    EventKind.ALERT_ACKNOWLEDGED: Meaning("Alert acknowledged", 5, _OK),
     EventKind.GAP: Meaning("Audit log resumed after an interruption", 4, _UNKNOWN),
 }
 _STRANGE: Final = Meaning("Event of another version", 5, _UNKNOWN)

@@ -7,12 +7,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.configuration import ConfigurationFaults, load
+from gateway.configuration.settings import AlertSettings, MailSettings, SyslogSettings, WebhookSettings
+from gateway.vocabulary.signals import Rules, Signal, SignalMode, SignalRule
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 # File, line, place, beginning of what is said (after any file name), beginning of the mend.
 # fmt: off
 BUSTED = [
+    ("alerts_mail_in_clear", 5, "alerts.mail.security", "mail would travel in clear", "write starttls or tls"),
+    ("alerts_mail_user_alone", 5, "alerts.mail", "user and password_file belong together", "write both, or neither"),
+    ("alerts_webhook_in_clear", 5, "alerts.webhook.url", "the alert would travel in clear", "write https://"),
+    ("alerts_webhook_secret_missing", 5, "alerts.webhook.secret_file", "nowhere.secret cannot be", "check its name"),
     ("after_login_without_login_rule", 11, "apps.demo", "no login rule: nobody could ever c", "write under login ho"),
     ("app_name", 11, "apps.Démo", "'Démo' is no name", "write small letters, d"),
     ("attribute_without_html", 26, "apps.demo.routes[1].patients.attribute", "an attribute belongs to ", "take it out"),
@@ -121,6 +127,9 @@ BUSTED = [
     ("version_missing", 1, "", "'version' is missing", "write version here"),
     ("witness_key", 7, "audit.witnesses[0].key", "this is no Ed25519 verifier key", "write it as it was pri"),
     ("witness_twice", 8, "audit.witnesses[1].key", "this witness is named twice", "take one out"),
+    ("signals_lock_below_ask", 5, "signals.lock_at", "an account would be locked", "make it more than ask_at"),
+    ("signals_mode", 5, "signals.pace.mode", "this is none of the words that", "write 'off', 'observe'"),
+    ("signals_timezone", 5, "signals.timezone", "there is no time zone 'Europe/Lille'", "write its name, such as"),
     ("yaml_merge", 12, "apps.demo", "'<<' is not read here", "write the keys out"),
     ("yaml_syntax", 14, "", "this is no YAML: expected ',' or ']', ", "check indentation, col"),
     ("yaml_tab", 12, "", "this is no YAML: found character '\\t' ", "check indentation, col"),
@@ -302,6 +311,35 @@ def test_one_node_writes_alone_and_keeps_a_year() -> None:
     found = load(CONFIGS / "working_smallest.yml").settings
     assert (found.audit_node, found.audit_dirs) == (None, (found.audit_dir,))
     assert (found.keeper, found.retention_days, found.retention_reason) == (True, 365, "")
+
+
+def test_alerts_are_read() -> None:
+    found = load(CONFIGS / "working_alerts.yml").settings.alerts
+    assert (found.again_after_s, found.at_most_per_hour) == (600, 20)
+    assert found.mail == MailSettings(
+        "localhost", 25, "none", "a@chu.example", ("b@chu.example",), names=True
+    )
+    assert found.webhook == WebhookSettings("https://astreinte.chu.example/ecluse")
+    assert found.syslog == SyslogSettings("tls", "siem.chu.example", 6514)
+    assert load(CONFIGS / "working_smallest.yml").settings.alerts == AlertSettings()
+
+
+def test_signals_are_read_with_what_is_left_out_as_it_is_by_default() -> None:
+    found, usual = load(CONFIGS / "working_signals.yml").settings, Rules()
+    assert not found.watcher
+    rules = found.rules
+    assert (rules.timezone, rules.ask_at, rules.lock_at, rules.settled_s) == (
+        "Indian/Reunion",
+        50,
+        120,
+        3_600,
+    )
+    assert rules.signals[Signal.ENUMERATION] == SignalRule(SignalMode.OBSERVE, 60)
+    assert rules.signals[Signal.PACE] == SignalRule(SignalMode.ACT, 20)
+    assert rules.signals[Signal.UNUSUAL_HOURS] == SignalRule(SignalMode.OFF, 30)
+    assert rules.signals[Signal.CANARY] == SignalRule(SignalMode.OBSERVE, 0, 0)
+    assert (rules.walk_patients, rules.fast_ms, rules.paced_patients) == (12, 3_000, 20)
+    assert load(CONFIGS / "working_smallest.yml").settings.rules == usual
 
 
 _words = st.sampled_from(

@@ -1,0 +1,204 @@
+"""The alerts of this node in one file: what was raised, who has been told, what was looked at."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from gateway.audit import files
+from gateway.vocabulary.alerts import Alert
+
+FILE = "alerts.json"
+MOST = 1_000
+HOUR_MS = 3_600_000
+GIVE_UP_MS = 24 * HOUR_MS
+HELD = "held"
+"""The rule of the one alert that stands for those held back in an hour."""
+_FIRST_DELAY_MS = 5_000
+_LONGEST_DELAY_MS = 900_000
+_FOLDER_MODE = 0o700
+_ID_BYTES = 4
+
+
+class OutboxRefused(Exception):
+    """The alerts cannot be read or kept. The message names the file and the mend."""
+
+
+class Try(msgspec.Struct):
+    """One channel's part of an alert: *sent_ms* once it has arrived; else tried *times* times, again at *next_ms*."""
+
+    sent_ms: int = 0
+    times: int = 0
+    next_ms: int = 0
+    error: str = ""
+
+
+class Kept(msgspec.Struct):
+    """One alert, raised *times* times, last at *last_ms*; *tries* by channel, empty when it was held back."""
+
+    id: str
+    alert: Alert
+    times: int = 1
+    last_ms: int = 0
+    tries: dict[str, Try] = {}
+    acknowledged_ms: int = 0
+    acknowledged_by: str = ""
+    why: str = ""
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether some channel has it not yet."""
+        return any(not one.sent_ms for one in self.tries.values())
+
+
+class Outbox:
+    """The file in *directory*. *entropy* makes random hex digits of so many bytes.
+
+    The same again within *again_after_s* is counted, not told again; more than *at_most_per_hour* are kept, and
+    one alert says so.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        entropy: Callable[[int], str],
+        *,
+        again_after_s: int = 3_600,
+        at_most_per_hour: int = 20,
+    ) -> None:
+        self.path = directory / FILE
+        self._entropy = entropy
+        self._again_after_ms = 1_000 * again_after_s
+        self._at_most = at_most_per_hour
+
+    def entries(self) -> tuple[Kept, ...]:
+        """Return every alert kept, the oldest first.
+
+        Raises:
+            OutboxRefused: the file is no list of alerts, or cannot be read.
+        """
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=tuple[Kept, ...])
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise OutboxRefused(f"{self.path} cannot be read: {error.strerror}; check its owner") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise OutboxRefused(f"{self.path} is no list of alerts: move it away") from error
+
+    def raise_(self, alert: Alert, channels: Sequence[str]) -> Kept:
+        """Keep *alert* for *channels*, durably, and return it as it is kept.
+
+        Raises:
+            OutboxRefused: it could not be kept.
+        """
+        with self._changing() as kept:
+            same = _same(kept, alert, self._again_after_ms)
+            if same is not None:
+                same.times, same.last_ms = same.times + 1, alert.at_ms
+                return same
+            told = sum(each.alert.at_ms > alert.at_ms - HOUR_MS for each in kept if each.tries)
+            made = Kept(self._entropy(_ID_BYTES), alert, last_ms=alert.at_ms)
+            if told < self._at_most:
+                made.tries = {name: Try() for name in channels}
+            kept.append(made)
+            if told >= self._at_most:
+                self._say_held(kept, alert.at_ms, channels)
+        return made
+
+    def settle(self, id_: str, channel: str, now_ms: int, error: str | None) -> None:
+        """Note that *channel* took the alert, or why it did not: then it is tried again, less and less often.
+
+        Raises:
+            OutboxRefused: it could not be kept.
+        """
+        with self._changing() as kept:
+            for one in kept:
+                if one.id == id_ and channel in one.tries:
+                    tried = one.tries[channel]
+                    tried.times += 1
+                    if error is None:
+                        tried.sent_ms, tried.error = now_ms, ""
+                    else:
+                        delay_ms = min(_LONGEST_DELAY_MS, _FIRST_DELAY_MS << min(tried.times - 1, 10))
+                        tried.next_ms, tried.error = now_ms + delay_ms, error[:200]
+
+    def acknowledge(self, ids: Sequence[str], now_ms: int, *, by: str, why: str) -> list[str]:
+        """Note that somebody has looked at the alerts *ids*; return those that exist.
+
+        Raises:
+            OutboxRefused: it could not be kept.
+        """
+        with self._changing() as kept:
+            found = [one for one in kept if one.id in ids]
+            for one in found:
+                one.acknowledged_ms, one.acknowledged_by, one.why = now_ms, by, why
+        return [one.id for one in found]
+
+    def due(self, now_ms: int) -> list[tuple[Kept, str]]:
+        """Return which alert is to be sent to which channel now. After a day it is given up; it stays in the list.
+
+        Raises:
+            OutboxRefused: the file cannot be read.
+        """
+        return [
+            (one, name)
+            for one in self.entries()
+            if one.alert.at_ms > now_ms - GIVE_UP_MS
+            for name, tried in one.tries.items()
+            if not tried.sent_ms and tried.next_ms <= now_ms
+        ]
+
+    def _say_held(self, kept: list[Kept], at_ms: int, channels: Sequence[str]) -> None:
+        said = next(
+            (one for one in kept if one.alert.rule == HELD and one.alert.at_ms > at_ms - HOUR_MS), None
+        )
+        if said is not None:
+            said.times, said.last_ms = said.times + 1, at_ms
+            return
+        alert = Alert(
+            HELD,
+            "",
+            "",
+            "",
+            at_ms,
+            f"Plus de {self._at_most} alertes en une heure : les suivantes ne sont plus envoyées.",
+            f"More than {self._at_most} alerts within an hour: further ones are not sent.",
+        )
+        tries = {name: Try() for name in channels}
+        kept.append(Kept(self._entropy(_ID_BYTES), alert, last_ms=at_ms, tries=tries))
+
+    @contextmanager
+    def _changing(self) -> Iterator[list[Kept]]:
+        folder = self.path.parent
+        try:
+            files.make_directory(folder)
+            folder.chmod(_FOLDER_MODE)
+            handle = files.open_file(folder / files.LOCK, os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                kept = list(self.entries())
+                yield kept
+                files.replace_durably(self.path, msgspec.json.encode(kept[-MOST:]))
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise OutboxRefused(
+                f"{folder} cannot be written: {error.strerror}; free or repair the disk"
+            ) from error
+
+
+def _same(kept: Sequence[Kept], alert: Alert, within_ms: int) -> Kept | None:
+    key = (alert.rule, alert.done, alert.realm, alert.account)
+    return next(
+        (
+            one
+            for one in reversed(kept)
+            if (one.alert.rule, one.alert.done, one.alert.realm, one.alert.account) == key
+            and one.alert.at_ms > alert.at_ms - within_ms
+        ),
+        None,
+    )

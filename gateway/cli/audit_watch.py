@@ -1,0 +1,193 @@
+"""``ecluse audit watch``: judge the log as it grows, and ask accounts for a code, or lock them."""
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import prometheus_client
+
+from gateway import telemetry
+from gateway.alerts import OutboxRefused, deliver
+from gateway.assembly import Lookout, open_for_watcher
+from gateway.audit.tail import Tail
+from gateway.audit.writer import AuditUnavailable
+from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
+from gateway.cli.alerts import channels_of, outbox_of
+from gateway.cli.loading import load_or_exit
+from gateway.clock import spawn
+from gateway.configuration import ConfigurationFaults, KeysRefused, load
+from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.valkey.embedded import EmbeddedFailed
+from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
+from gateway.vocabulary.alerts import Alert
+from gateway.watching import Canaries, CanariesRefused, Deeds, Snapshot, SnapshotInUse, Watcher
+
+POLL_S = 0.3
+DELIVER_S = 1.0
+_REFUSED = (
+    *(KeysRefused, KeysDisagree, MarkerFileBroken, EmbeddedFailed, StoreUnavailable, StoreEmptied),
+    *(SnapshotInUse, AuditUnavailable, OSError),
+)
+
+
+@click.command("watch", epilog="Example:  ecluse audit watch --config /etc/ecluse/ecluse.yaml")
+@click.option("--once", is_flag=True, help="Judge what was added since the last time, and leave.")
+@click.option(
+    "--metrics-port", type=click.IntRange(1, 65_535), help="Serve metrics on this port of 127.0.0.1."
+)
+@click.option(
+    "--parent", type=click.IntRange(min=1), hidden=True, help="End with this process, which began us."
+)
+@config_option
+def watch(once: bool, metrics_port: int | None, parent: int | None, config_path: str) -> int:
+    """Watch the log for what looks wrong; ask the account for a fresh code, and lock it when that did not help.
+
+    Reads the journals of every writer as they grow, never in the path of a request. What it has learned stands
+    in gateway.state_dir, and survives a restart; what happened meanwhile is learned from, not acted on.
+    `ecluse serve` runs it unless `signals.watcher` is off. It follows the gateway's reloads.
+    """
+    load_or_exit(config_path)
+    telemetry.configure()
+    if metrics_port is not None:
+        prometheus_client.start_http_server(metrics_port, "127.0.0.1", telemetry.REGISTRY)
+    try:
+        asyncio.run(_run(Path(config_path), parent, once=once))
+    except _REFUSED as error:
+        fail(f"nobody watches the log: {error}", EXIT_FAULT)
+    return EXIT_DONE
+
+
+async def _run(config_path: Path, parent: int | None, *, once: bool) -> None:
+    async with open_for_watcher(config_path) as lookout:
+        settings = lookout.settings
+        snapshot = Snapshot(settings.watch_dir)
+        snapshot.open()
+        try:
+            memory = snapshot.load()
+            watcher = Watcher(
+                Tail(settings.audit_dirs, memory.places),
+                memory,
+                snapshot,
+                Deeds(lookout.accounts, lookout.ref, operator=lookout.operator),
+                lookout.record,
+                _alarm(lookout),
+                settings.rules,
+                lookout.clock,
+            )
+            decoys = _Decoys(watcher, lookout)
+            decoys.follow()
+            if once:
+                while await watcher.step():
+                    pass
+            else:
+                telemetry.log().info("watch_began", accounts=len(memory.state.accounts))
+                delivering = spawn(_deliver(lookout), "alerts")
+                try:
+                    await _watch(watcher, lookout, decoys, _stop_asked(), parent)
+                finally:
+                    delivering.cancel()
+            watcher.save()
+        finally:
+            snapshot.close()
+
+
+def _alarm(lookout: Lookout) -> Callable[[Alert], bool]:
+    def keep(alert: Alert) -> bool:
+        settings = lookout.settings
+        try:
+            outbox_of(settings).raise_(alert, [channel.name for channel in channels_of(settings)])
+        except OutboxRefused as error:
+            telemetry.WATCH_FAILURES.inc()
+            telemetry.log().error("alert_not_kept", error=str(error))
+            return False
+        return True
+
+    return keep
+
+
+async def _deliver(lookout: Lookout) -> None:
+    while True:
+        settings = lookout.settings
+        try:
+            await asyncio.to_thread(deliver, outbox_of(settings), channels_of(settings), lookout.clock)
+        except OutboxRefused as error:
+            telemetry.log().error("alerts_wait", error=str(error))
+        await asyncio.sleep(DELIVER_S)
+
+
+async def _watch(
+    watcher: Watcher, lookout: Lookout, decoys: "_Decoys", stop: asyncio.Event, parent: int | None
+) -> None:
+    reloaded = _changes(lookout.settings.reload_file)
+    while not stop.is_set() and (parent is None or os.getppid() == parent):
+        if reloaded():
+            _follow_reload(watcher, lookout)
+        decoys.follow()
+        if not await watcher.step():
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await stop.wait()
+            except TimeoutError:
+                pass
+
+
+def _stop_asked() -> asyncio.Event:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _changes(path: Path) -> Callable[[], bool]:
+    """Return a function that tells whether the file was replaced since it was last asked."""
+
+    def changed_ns() -> int:
+        try:
+            return path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    last_ns = changed_ns()
+
+    def has_changed() -> bool:
+        nonlocal last_ns
+        before_ns, last_ns = last_ns, changed_ns()
+        return last_ns != before_ns
+
+    return has_changed
+
+
+class _Decoys:
+    """The watcher knows decoys as they are set and removed."""
+
+    def __init__(self, watcher: Watcher, lookout: Lookout) -> None:
+        self._watcher = watcher
+        self._canaries = Canaries(lookout.settings.canaries_dir, lookout.keys, secrets.token_hex)
+        self._changed = _changes(self._canaries.path)
+        self._first = True
+
+    def follow(self) -> None:
+        """Read them again if they have changed; those known stay when they cannot be read."""
+        if not self._changed() and not self._first:
+            return
+        self._first = False
+        try:
+            self._watcher.know(self._canaries.pseudonyms())
+        except CanariesRefused as error:
+            telemetry.WATCH_FAILURES.inc()
+            telemetry.log().error("watch_knows_no_decoys", error=str(error))
+
+
+def _follow_reload(watcher: Watcher, lookout: Lookout) -> None:
+    try:
+        fresh = load(lookout.settings.config_path)
+    except ConfigurationFaults as error:
+        telemetry.log().error("watch_reload_refused", faults=len(error.faults))
+        return
+    lookout.policy, lookout.settings = fresh.policy, fresh.settings
+    watcher.apply(fresh.settings.rules)
+    telemetry.log().info("watch_reloaded", policy_id=fresh.policy.policy_id)
