@@ -26,6 +26,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "config": ("gateway.cli.config", "Check, explain and reload the configuration."),
     "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
+    "limits": ("gateway.cli.limits", "Propose caps from what was observed."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
     "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),
     "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),
