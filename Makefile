@@ -6,10 +6,10 @@ READY := $(VENV)/.installed
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check scope-check test bench-audit lint format lock clean
+.PHONY: help demo demo-check scope-check test bench-audit bench-scraping lint format lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(READY): requirements.lock pyproject.toml .ci/prepare
 	@.ci/prepare
@@ -22,6 +22,9 @@ demo-check: $(READY) ## play the attack of September 2025 against the demo; one 
 
 scope-check: $(READY) ## let ten accounts rob the demo, and compare `ecluse breach scope` with what they took
 	@exec $(BIN)/python -m gateway demo --scope-check
+
+bench-scraping: $(READY) ## a region at work and its thieves in virtual time; patients gone, honest people disturbed; JSON at the end
+	@exec $(BIN)/python -m loadtest.region
 
 test: lint ## every check and every test
 	@expression=$$(.ci/peers) && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term

@@ -29,7 +29,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "canary": ("gateway.cli.canary", "Set decoys: opening one locks the account."),
     "alerts": ("gateway.cli.alerts", "List alerts, try where they go, acknowledge them."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
-    "limits": ("gateway.cli.limits", "Show bounds and their use, review emergency accesses."),
+    "limits": ("gateway.cli.limits", "Show bounds and their use, review emergency accesses, propose caps."),
     "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),
     "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),
     "backup": ("gateway.cli.backup", "Back up accounts, audit log, configuration and keys, encrypted."),

@@ -1,0 +1,139 @@
+"""What the region's bench prints: thieves, honest people, other caps, and what is off."""
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from loadtest.region import figures
+from loadtest.region.gate import SOFT
+from loadtest.region.honest import Days, Staff
+from loadtest.region.proxy import RealTime
+from loadtest.region.rivals import RequestLimit, gone_with, gone_without
+from loadtest.region.thieves import BEGIN_US, Gang, Loot
+from loadtest.region.world import DAY_S, HOUR_S, SECOND_US
+
+_LEGEND: Final = (
+    "soft at: patients of that account gone when a fresh code would have been asked for.",
+    "stop at: patients gone when an answer was first withheld.",
+    "sign s: seconds to the first line of the log that says more than an access.",
+    "alarm: null, since no detection reads the log here. one device: as fast, since nothing links accounts here.",
+)
+_MOMENTS: Final = {"1 h": HOUR_S, "1 day": DAY_S, "Monday 9 h": 62 * HOUR_S}
+TARGETS: Final[dict[str, tuple[float, str]]] = {
+    "fast_per_account": (
+        300,
+        "patients a fast thief takes from one account in a week, with nobody acting on it",
+    ),
+    "slow_week_per_account": (1_000, "patients a slow drip takes from one account in a week"),
+    "hard_block_days_per_10000": (1, "professional-days in 10 000 with a wrong hard block"),
+    "soft_prompt_days_per_200": (1, "professional-days in 200 with a soft prompt"),
+}
+"""The issue's targets that this tree can be judged by. Linking and alarms are judged when they exist."""
+
+
+def thieves(gangs: Sequence[Gang], limit: RequestLimit) -> None:
+    """Print what each gang carried away, with the caps, with a limit on requests, and with nothing."""
+    print("\nThieves: patients gone of ten accounts with codes, in a week from Friday 19 h.")
+    print(
+        f"limit: {limit.rate_m} requests a minute and a burst of {limit.burst} per account, "
+        "the tightest for honest work."
+    )
+    heads = (f"{'thief':18}", *(f"{word:>9}" for word in ("soft at", "stop at", "sign s")), f"{'alarm':>6}")
+    more = (f"{'acct ' + word:>16}" for word in _MOMENTS)
+    print("".join((*heads, *more, f"{'acct week':>10}{'all week':>9}{'limit':>9}{'nothing':>9}  stopped by")))
+    for gang in gangs:
+        loots = list(gang.loot.values())
+        most = max(loots, key=Loot.gone)
+        moments = (max(one.gone(BEGIN_US + s * SECOND_US) for one in loots) for s in _MOMENTS.values())
+        stops = sum((one.stops for one in loots), Counter[str]())
+        print("".join((
+            f"{gang.plan.name:18}",
+            f"{_before(most, most.first_soft_us):>9}{_before(most, most.first_stop_us):>9}",
+            f"{_seconds(most.first_sign_us):>9}{'null':>6}",
+            *(f"{count:>16}" for count in moments),
+            f"{most.gone():>10}{sum(map(Loot.gone, loots)):>9}",
+            f"{gone_with(gang.plan, limit):>9}{gone_without(gang.plan):>9}",
+            "  " + ", ".join(name for name, _ in stops.most_common(3)),
+        )))  # fmt: skip
+    for line in _LEGEND:
+        print(line)
+
+
+def honest(regions: Sequence[Staff]) -> None:
+    """Print on how many professional-days of each kind somebody was asked or stopped."""
+    print("\nHonest professional-days of all seeds, with a soft prompt and with a wrong hard block:")
+    for name in sorted({name for region in regions for name in region.days}):
+        each = [region.days[name] for region in regions if name in region.days]
+        kind = next(region.profiles[name] for region in regions if name in region.profiles)
+        days, soft, hard = (sum(map(len, found)) for found in (
+            (one.worked for one in each), (one.soft for one in each), (one.hard for one in each)))  # fmt: skip
+        merged = Days()
+        for at, one in enumerate(each):
+            merged.soft |= {(f"{at}.{who}", day): control for (who, day), control in one.soft.items()}
+            merged.hard |= {(f"{at}.{who}", day): control for (who, day), control in one.hard.items()}
+        print(f"  {name:20} {kind.account_class:9} {days:6} days, soft {soft:4} {merged.by(merged.soft):44} "
+              f"hard {hard:3} {merged.by(merged.hard)}".rstrip())  # fmt: skip
+    print(f"  soft prompts in 200 days: {_spread([200 * one.soft / one.worked for one in regions])} over the seeds; "
+          f"wrong blocks in 10 000: {_spread([10_000 * one.hard / one.worked for one in regions])}")  # fmt: skip
+
+
+def choices(regions: Sequence[Staff], present: figures.Caps, now: Gang, then: Gang) -> None:
+    """Print what the present caps and the better ones cost, and what a fast thief gets under each."""
+    print("\nOther caps, by what each window would have held with none:")
+    for name, soft, hard, gang in (
+        ("present", SOFT, present, now),
+        ("better", figures.BETTER_SOFT, figures.BETTER_HARD, then),
+    ):
+        week = max(map(Loot.gone, gang.loot.values()))
+        day = max(one.gone(BEGIN_US + DAY_S * SECOND_US) for one in gang.loot.values())
+        print(f"  {name:8} soft prompts in 200 days {figures.share(regions, soft, 200):6.2f}, wrong blocks in 10 000 "
+              f"{figures.share(regions, hard, 10_000):6.2f}; the fast thief takes {day} on the first day, {week} in a "
+              f"week from an account")  # fmt: skip
+
+
+def real_time(real: RealTime, virtual: Gang) -> None:
+    """Print the fast thief at the real door beside the one in virtual time."""
+    loot = next(iter(virtual.loot.values()))
+    print(
+        f"\nIn real time through the proxy, the fast thief gets {real.patients} patients in {real.seconds} s and is "
+        f"then refused {real.refused} times; in virtual time it is stopped at {_before(loot, loot.first_stop_us)}. "
+        f"The cap of ten minutes is {real.cap}."
+    )
+
+
+def result(gangs: Sequence[Gang], regions: Sequence[Staff], limit: RequestLimit) -> dict[str, Any]:
+    """Return the figures of the last line."""
+    by_name = {gang.plan.name: gang for gang in gangs}
+    fast, slow = by_name["fast"], by_name["slow drip"]
+    worked = sum(one.worked for one in regions)
+    return {
+        "fast_per_account": max(map(Loot.gone, fast.loot.values())),
+        "fast_cluster": sum(map(Loot.gone, fast.loot.values())),
+        "slow_week_per_account": max(map(Loot.gone, slow.loot.values())),
+        "slow_alarm_day": None,
+        "hard_block_days_per_10000": round(10_000 * sum(one.hard for one in regions) / worked, 2),
+        "soft_prompt_days_per_200": round(200 * sum(one.soft for one in regions) / worked, 2),
+        "request_limit_fast_cluster": gone_with(fast.plan, limit),
+    }
+
+
+def faults(found: dict[str, Any]) -> list[str]:
+    """Return which targets are missed, in words."""
+    return [
+        f"{found[name]} {words}; the target is at most {most:g}"
+        for name, (most, words) in TARGETS.items()
+        if found[name] > most
+    ]
+
+
+def _before(loot: Loot, at_us: int | None) -> str:
+    return "-" if at_us is None else str(loot.gone(at_us))
+
+
+def _seconds(at_us: int | None) -> str:
+    return "-" if at_us is None else str((at_us - BEGIN_US) // SECOND_US)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"

@@ -1,0 +1,151 @@
+"""The region in virtual time: what it meets is what the oracles say, and the same each time."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.configuration.load import load
+from gateway.demo.configuration import REALM, write_configuration
+from gateway.policy.policy import Realm
+from gateway.vocabulary.limits import Charge, Control, LimitSet
+from loadtest.region.days import member
+from loadtest.region.gate import SOFT, Account, Gate, Met, Page, with_soft
+from loadtest.region.honest import Staff, unit
+from loadtest.region.profiles import Calendar
+from loadtest.region.store import VirtualStore, a_store
+from loadtest.region.thieves import BEGIN_US, FAST, Gang, Loot, Plan
+from loadtest.region.world import DAY_S, HOUR_S, SECOND_US, START_US, World
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[VirtualStore]:
+    with tempfile.TemporaryDirectory(prefix="ecluse-region-") as name, a_store(Path(name)) as store:
+        yield store
+
+
+@pytest.fixture
+def empty(running: VirtualStore) -> VirtualStore:
+    running.empty()
+    return running
+
+
+@pytest.fixture(scope="module")
+def realm(tmp_path_factory: pytest.TempPathFactory) -> Realm:
+    return load(write_configuration(tmp_path_factory.mktemp("c"), 8443, 8000)).policy.realms[REALM]
+
+
+def rob(store: VirtualStore, realm: Realm, plan: Plan) -> Gang:
+    gate, gang = Gate(World(store), realm), Gang(plan, 1)
+    gang.begin(gate)
+    gate.world.run()
+    return gang
+
+
+def gone(gang: Gang, seconds: int) -> int:
+    return max(one.gone(BEGIN_US + seconds * SECOND_US) for one in gang.loot.values())
+
+
+def test_a_fast_thief_meets_every_window_in_turn(empty: VirtualStore, realm: Realm) -> None:
+    gang = rob(empty, realm, Plan("fast", accounts=2))
+    assert [gone(gang, s) for s in (60, 600, HOUR_S, DAY_S, 7 * DAY_S)] == [40, 40, 120, 300, 1_000]
+    assert set(gang.loot["fast.0"].stops) == {one.value for one in (
+        Control.PATIENTS_10MIN, Control.PATIENTS_1H, Control.PATIENTS_24H, Control.PATIENTS_7D)}  # fmt: skip
+    taken = [loot.gone() for loot in gang.loot.values()]
+    assert taken == [1_000, 1_000]
+
+
+def test_what_is_taken_together_is_taken_once(empty: VirtualStore, realm: Realm) -> None:
+    gang = rob(empty, realm, Plan("in turn", turns=True, accounts=3))
+    assert [loot.gone() for loot in gang.loot.values()] == [1_000] * 3
+    assert gone(gang, 60) == 20
+
+
+def test_one_relayed_code_opens_one_session(empty: VirtualStore, realm: Realm) -> None:
+    gang = rob(empty, realm, Plan("relayed", codes=1, accounts=1))
+    (loot,) = gang.loot.values()
+    assert loot.stops["no code left"] == 1
+    # Twelve hours of it, and the cap of a day before.
+    assert loot.gone() == 300
+    assert loot.taken[-1][0] < BEGIN_US + realm.sessions.absolute_s * SECOND_US
+
+
+def test_a_session_ends_on_the_virtual_clock(empty: VirtualStore, realm: Realm) -> None:
+    gate, met = Gate(World(empty), realm), []
+    account = Account("dr.martin", "standard", "590000001")
+    gate.enrol(account)
+
+    async def live() -> None:
+        for at_s in (0, 60, 60 + realm.sessions.idle_s - 1, 60 + 2 * realm.sessions.idle_s):
+            await gate.world.until(START_US + at_s * SECOND_US)
+            met.append(await gate.ask(account, Page(Charge(opened=(member(1),)))))
+
+    gate.world.begin(live(), START_US)
+    gate.world.run()
+    assert [one.challenged for one in met] == [True, False, False, True]
+    assert all(one.passed for one in met)
+
+
+def expected(region: Staff, limits: dict[str, dict[Control, int]]) -> set[tuple[str, int]]:
+    """Return the professional-days on which a meter went over *limits*."""
+    return {
+        day
+        for name, days in region.days.items()
+        for day, peaks in days.peaks.items()
+        if any(
+            use > limits[region.profiles[name].account_class].get(one, 1 << 60) * unit(one)
+            for one, use in peaks.items()
+        )
+    }
+
+
+def test_the_region_meets_what_the_meters_say_and_the_same_each_time(
+    empty: VirtualStore, realm: Realm
+) -> None:
+    found = []
+    for _ in range(2):
+        empty.empty()
+        gate, region = Gate(World(empty), realm), Staff()
+        region.employ(gate, 40, Calendar(3), 7)
+        gate.world.run()
+        found.append(region)
+    region = found[0]
+    assert [days.soft for days in region.days.values()] == [days.soft for days in found[1].days.values()]
+    assert region.requests == found[1].requests
+    hard = {name: {one.control: one.hard for one in limits.limits} for name, limits in realm.classes.items()}
+    stopped = {day for days in region.days.values() for day in days.hard}
+    assert stopped == expected(region, hard)
+    # Who was stopped has seen less than a meter without caps, so the soft days are compared among the others.
+    people = {who for who, _ in stopped}
+    soft = {day for days in region.days.values() for day in days.soft if day[0] not in people}
+    assert soft == {day for day in expected(region, SOFT) if day[0] not in people}
+    assert soft
+
+
+def test_observed_soft_bounds_change_nothing_that_is_enforced(realm: Realm) -> None:
+    limits: LimitSet = realm.classes["standard"]
+    with_them = with_soft(limits)
+    assert with_them.limits[: len(limits.limits)] == limits.limits
+    assert {one.control: one.hard for one in with_them.limits[len(limits.limits) :]} == SOFT["standard"]
+
+
+def test_a_loot_knows_what_left_before_the_first_stop() -> None:
+    loot = Loot()
+    page = Page(Charge(opened=(member(1),)))
+    for second in range(3):
+        loot.note(page, Met(second * SECOND_US, passed=True))
+    loot.note(page, Met(3 * SECOND_US, False, Control.PATIENTS_10MIN, 600))
+    assert (loot.gone(loot.first_stop_us), loot.first_sign_us, loot.stops["patients-10min"]) == (
+        3,
+        3_000_000,
+        1,
+    )
+
+
+def test_the_slow_drip_never_meets_the_short_windows(empty: VirtualStore, realm: Realm) -> None:
+    gang = rob(empty, realm, Plan("slow", pace_s=40, accounts=1))
+    (loot,) = gang.loot.values()
+    assert set(loot.stops) == {Control.PATIENTS_24H.value, Control.PATIENTS_7D.value}
+    assert loot.gone() == 1_000
+    assert FAST.pace_s < 40
