@@ -1,5 +1,6 @@
 """A year goes by and the log is purged: what was proven stays proven, and nobody else can make entries go (M11)."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable
@@ -86,9 +87,16 @@ class Site:
         return "\n".join(texts)
 
 
+async def _ended(site: Site, count: int) -> None:
+    """Wait until *count* segments of the gateway's log have ended: its writer does so behind the answer."""
+    async with asyncio.timeout(10):
+        while len(list(site.log.glob("0*.checkpoint"))) < count:
+            await asyncio.sleep(0.05)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def year(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Live two days of last year and one of today, with a proof and a checkpoint from last year."""
+    """Live a day of last year, one of last month and today, with a proof and a checkpoint from last year."""
     site = Site(tmp_path_factory.mktemp("year") / "site", tmp_path_factory.mktemp("safe"))
     site.folder.mkdir()
     async with stand(site.folder, MiniApp(), _kept_half_a_year) as gate:
@@ -100,6 +108,7 @@ async def year(tmp_path_factory: pytest.TempPathFactory) -> Site:
             clock.advance(DAY_MS)
             # The session is long over: refused, told, and the first entry of another day, which ends a segment.
             assert (await doctor.see("/dossiers/1001")).status == 303
+            await _ended(site, 1)
     shutil.copy(site.log / "checkpoint", site.safe / "checkpoint")
     place = next(f"{w}:{s}" for (w, s), entry in entries(site.audit_dir).items() if entry["kind"] == "access")
     proven = run(
@@ -108,10 +117,16 @@ async def year(tmp_path_factory: pytest.TempPathFactory) -> Site:
     )  # fmt: skip
     assert proven.code == 0, proven.err
     async with stand(site.folder, MiniApp(), _kept_half_a_year) as gate:
-        with time_stands(gate) as clock:
+        await gate.enrol(NURSE_BEN)
+        with time_stands(gate, after_s=-30 * DAY_S) as clock:
             nurse = await arrive(gate, NURSE_BEN, clock)
-            for patient in NEW:
-                assert (await nurse.see(f"/dossiers/{patient}")).status == 200
+            assert (await nurse.see(f"/dossiers/{NEW[0]}")).status == 200
+            clock.advance(DAY_MS)
+            assert (await nurse.see("/dossiers/1001")).status == 303
+            await _ended(site, 2)
+        with time_stands(gate, after_s=-3_600) as clock:
+            nurse = await arrive(gate, NURSE_BEN, clock)
+            assert (await nurse.see(f"/dossiers/{NEW[1]}")).status == 200
         site.secrets |= gate.secrets
     assert run(site.folder, "audit", "keep", "--once").code == 0
     return site
@@ -226,3 +241,99 @@ async def test_m11_who_only_deletes_has_not_purged(
     assert "nothing was purged" in refused.err or "not finished" in refused.err
     assert site.journals() == before
     assert site.verify().code == 1
+
+
+def _scope(site: Site, output: Path, form: str, *, since: str = "402d", until: str = "1m") -> Ran:
+    return run(
+        site.folder, "breach", "scope", "--accounts", f"{DR_MARTIN.login},{NURSE_BEN.login}",
+        "--from", since, "--to", until, f"--{form}", "-o", output, "--reason", "ticket 4711",
+    )  # fmt: skip
+
+
+async def test_m07_a_scope_tells_what_a_purge_took_from_it(year: Site, tmp_path: Path) -> None:
+    """M07 M11 Over the keeper's archive, before and after a purge: who is still known, and that some are not."""
+    site = year.moved(tmp_path / "site")
+    keys = load_keys(site.folder / "keys")
+    old, new = ([named(keys, one) for one in patients] for patients in (OLD, NEW))
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    made = _scope(site, before, "json")
+    assert made.code == 0, made.err
+    whole = json.loads(before.read_bytes())
+    assert {row["pseudonym"] for row in whole["patients"]} == {*old, *new}
+    assert {state["kept_from"] for state in whole["stands_on"]} == {0}
+    assert "effacé" not in whole["texts"]["limits"]
+
+    assert run(site.folder, *TAKING).code == 0
+    made = _scope(site, after, "json")
+    assert made.code == 0, made.err
+    rest = json.loads(after.read_bytes())
+    assert {row["pseudonym"] for row in rest["patients"]} == set(new)
+    assert rest["total"]["patients"] == len(new)
+    count = next(state["kept_from"] for state in rest["stands_on"] if state["origin"] == "ecluse/gateway")
+    assert count == files.segment_starts(site.log)[0] >= 5
+    assert (
+        f"le texte des {count} premières entrées a été effacé (durée de conservation)"
+        in rest["texts"]["limits"]
+    )
+    # The root that the report stands on is the same: the tree has not changed.
+    roots = [
+        {one["origin"]: (one["size"], one["root"]) for one in told["stands_on"]} for told in (whole, rest)
+    ]
+    assert roots[0]["ecluse/gateway"] == roots[1]["ecluse/gateway"]
+    # What was signed before is still what was signed, and the journals still hold what it stands on.
+    for report in (before, after):
+        assert run(site.folder, "breach", "verify", report).code == 0
+    # Of a period that is gone whole nobody is known, and that is said in the report for people too.
+    page = tmp_path / "gone.html"
+    assert _scope(site, page, "html", until="390d").code == 0
+    assert "a été effacé" in page.read_text()
+    assert not any(name in page.read_text() for name in (*old, *new))
+
+
+@pytest.mark.parametrize("impostor", [_without_a_word, _with_a_record_of_something_else])
+@pytest.mark.parametrize("archive", ["as it was", "altered", "deleted"])
+async def test_m07_no_scope_stands_on_entries_that_were_only_deleted(
+    year: Site, tmp_path: Path, impostor: Callable[[Site], None], archive: str
+) -> None:
+    """M07 M11 What nobody purged on record is missing, whatever the archive tells in its place."""
+    site = year.moved(tmp_path / "site")
+    impostor(site)
+    if archive == "deleted":
+        shutil.rmtree(site.audit_dir / "archive")
+    elif archive == "altered":
+        _accuse_somebody_else(site)
+    report = tmp_path / "scope.csv"
+    made = _scope(site, report, "csv")
+    assert made.code == 1, made
+    assert "no report can stand on these logs" in made.err
+    assert not report.exists()
+
+
+def _accuse_somebody_else(site: Site) -> None:
+    """Put another login for the doctor's into every file of the archive."""
+    for path in (site.audit_dir / "archive").glob("*/*.parquet"):
+        with duckdb.connect(config={"threads": 1}) as engine:
+            rows = engine.execute(
+                "create table rows as select * replace (replace(account, $was, $now) as account) "
+                "from read_parquet($path)",
+                {"was": DR_MARTIN.login, "now": NURSE_BEN.login, "path": str(path)},
+            )
+            rows.table("rows").write_parquet(str(path), compression="zstd")
+
+
+async def test_m07_what_an_archive_of_before_the_purge_tells_is_in_no_report(
+    year: Site, tmp_path: Path
+) -> None:
+    """M07 M11 Purged, and the old archive put back: nothing proves its rows any more, so no report tells them."""
+    site = year.moved(tmp_path / "site")
+    shutil.copytree(site.audit_dir / "archive", tmp_path / "archive")
+    assert run(site.folder, *TAKING).code == 0
+    shutil.rmtree(site.audit_dir / "archive")
+    shutil.copytree(tmp_path / "archive", site.audit_dir / "archive")
+    made = _scope(site, tmp_path / "scope.csv", "csv")
+    assert made.code == 1, made
+    assert "move the archive away" in made.err
+    shutil.rmtree(site.audit_dir / "archive")
+    made = _scope(site, tmp_path / "scope.csv", "csv")
+    assert made.code == 0, made.err
+    assert "2 patients" in made.out

@@ -1,6 +1,7 @@
 """Two nodes whose clocks disagree, and step back over midnight: one log to whoever asks (M12)."""
 
 import itertools
+import json
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from gateway.audit.manifest import read_manifest
-from tests.attacks.auditor import Client, Id, Sight, arrive, entries, rfc3339, run, told
+from gateway.configuration import load_keys
+from tests.attacks.auditor import Client, Id, Ran, Sight, arrive, entries, named, rfc3339, run, told
 from tests.attacks.factor import time_stands
 from tests.people import DR_MARTIN, NURSE_BEN
 from tests.stand import Change, MiniApp, stand
@@ -144,3 +146,58 @@ async def test_m12_a_query_over_both_is_ordered_and_complete(site: Site) -> None
         accesses = [row for row in patient.rows() if row["kind"] == "access"]
         assert [(row["at_ms"], row["account"]) for row in accesses] == seen
         assert len(seen) == 4
+
+
+def _scope(site: Site, output: Path, form: str, from_ms: int, to_ms: int) -> Ran:
+    return run(
+        site.nodes[0], "breach", "scope", "--accounts", f"{DR_MARTIN.login},{NURSE_BEN.login}",
+        "--from", rfc3339(from_ms), "--to", rfc3339(to_ms), f"--{form}", "-o", output, "--reason", "ticket 4711",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("to_ms", [0, 400, 60_400, 12 * HOUR_MS])
+async def test_m07_a_scope_reaches_over_both_nodes(site: Site, tmp_path: Path, to_ms: int) -> None:
+    """M07 M12 Asked on one node, who was seen through either, up to any moment of clocks that stepped back."""
+    from_ms, to_ms = site.midnight_ms - 12 * HOUR_MS, site.midnight_ms + to_ms
+    made = _scope(site, tmp_path / "scope.json", "json", from_ms, to_ms)
+    assert made.code == 0, made.err
+    found = json.loads((tmp_path / "scope.json").read_bytes())
+    seen = [sight for sight in site.notes if from_ms <= sight.at_ms < to_ms]
+    keys, journal = load_keys(site.nodes[0] / "keys"), site.journal()
+    rows = {row["pseudonym"]: row for row in found["patients"]}
+    assert set(rows) == {named(keys, sight.patient) for sight in seen}
+    for name, row in rows.items():
+        mine = [sight for sight in seen if named(keys, sight.patient) == name]
+        assert (row["opened"], row["listed"]) == (len(mine), 0)
+        assert row["first"] == rfc3339(min(sight.at_ms for sight in mine))
+        assert row["last"] == rfc3339(max(sight.at_ms for sight in mine))
+        evidence = [(writer, int(seq)) for writer, _, seq in (one.rpartition(":") for one in row["evidence"])]
+        assert sorted((journal[one]["at_ms"], journal[one]["account"]) for one in evidence) == sorted(
+            (sight.at_ms, sight.login) for sight in mine
+        )
+    assert {state["origin"] for state in found["stands_on"]} >= {"ecluse/gateway.a", "ecluse/gateway.b"}
+    assert run(site.nodes[0], "breach", "verify", tmp_path / "scope.json").code == 0
+
+
+async def test_m07_a_node_that_cannot_be_read_makes_no_smaller_scope(site: Site, tmp_path: Path) -> None:
+    """M07 The other node's folder is not mounted, empty, or altered: no report, rather than half of one."""
+    audit_dir, aside = site.nodes[1] / "audit", tmp_path / "aside"
+    period = (site.midnight_ms - 12 * HOUR_MS, site.midnight_ms + 12 * HOUR_MS)
+    shutil.move(audit_dir, aside)
+    try:
+        gone = _scope(site, tmp_path / "gone.json", "json", *period)
+        audit_dir.mkdir()
+        empty = _scope(site, tmp_path / "empty.json", "json", *period)
+        shutil.rmtree(audit_dir)
+        shutil.copytree(aside, audit_dir)
+        path = next((audit_dir / "gateway.b").glob("0000000000.jsonl"))
+        path.write_bytes(path.read_bytes().replace(NURSE_BEN.login.encode(), b"ben.innocents"))
+        altered = _scope(site, tmp_path / "altered.json", "json", *period)
+    finally:
+        shutil.rmtree(audit_dir, ignore_errors=True)
+        shutil.move(aside, audit_dir)
+    for refused, name in ((gone, "gone"), (empty, "empty"), (altered, "altered")):
+        assert refused.code in {1, 2}, (name, refused)
+        assert not (tmp_path / f"{name}.json").exists()
+    assert str(audit_dir) in gone.err + gone.out
+    assert "ecluse audit verify" in altered.err
