@@ -232,10 +232,16 @@ def _dossier(
     as_of: dict[str, Checkpoint] | None,
     held: Path,
 ) -> Dossier:
-    logs = [log for place in places for log in files.log_directories(place)]
-    if not logs:
-        where = ", ".join(map(str, places))
-        fail(f"{where} holds no audit log: give the folder of all journals", EXIT_FAULT)
+    logs: list[Path] = []
+    for place in places:
+        found = files.log_directories(place)
+        if not found:
+            # A folder that is not mounted must not make a report on the other nodes alone.
+            fail(
+                f"{place} holds no audit log: mount or copy it there, or give the folder of all journals",
+                EXIT_FAULT,
+            )
+        logs += found
     waiting = threading.Event()
     for left in range(_SIGN_TRIES - 1, -1, -1):
         try:

@@ -1,14 +1,19 @@
-"""Looking for a planted text in bytes, however it may have been dressed: spelled, encoded, packed or hashed."""
+"""Looking for a planted text in bytes, however it may have been dressed: spelled, encoded, packed, hashed or filed."""
 
 import base64
 import hashlib
 import html
+import io
 import json
 import re
+import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
+import duckdb
 import zstandard
 
 _SHORTEST_IN_BASE64 = 9
@@ -74,3 +79,34 @@ def unpacked(data: bytes) -> Iterator[bytes]:
 def holds(data: bytes, spellings: set[bytes]) -> bool:
     """Tell whether *data*, or anything packed in it, holds one of *spellings*."""
     return any(spelling in content for content in unpacked(data) for spelling in spellings)
+
+
+def columns(path: Path) -> dict[str, bytes]:
+    """Return every value of every column of a Parquet file, as bytes, a line each."""
+    with duckdb.connect(config={"threads": 1}) as engine:
+        engine.execute("select * from read_parquet(?)", [str(path)])
+        names = [column[0] for column in engine.description or ()]
+        rows = engine.fetchall()
+    return {name: b"\n".join(_bytes_of([row[at] for row in rows])) for at, name in enumerate(names)}
+
+
+def _bytes_of(value: Any) -> Iterator[bytes]:
+    if isinstance(value, bytes):
+        yield value
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            yield from _bytes_of(pair)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _bytes_of(one)
+    elif value is not None:
+        yield str(value).encode()
+
+
+def members(packed: bytes) -> dict[str, bytes]:
+    """Return what each file of a tar under zstd holds, by name."""
+    with (
+        zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as plain,
+        tarfile.open(fileobj=io.BytesIO(plain.read())) as tar,
+    ):
+        return {about.name: file.read() for about in tar if (file := tar.extractfile(about)) is not None}

@@ -35,7 +35,7 @@ async def shut_out(gate: Stand, browser: Browser, reason: str) -> None:
 
 
 async def test_a_new_key_logs_nobody_out_and_a_dropped_one_opens_nothing(tmp_path: Path) -> None:
-    """Old cookies stay good while the old key is held; then neither they nor what a thief signs with it count."""
+    """N04 Old cookies stay good while the old key is held; then neither they nor what a thief signs with it count."""
     app, keys = MiniApp(), tmp_path / "keys"
     async with stand(tmp_path, app) as gate:
         cookies = (await gate.log_in(DR_MARTIN)).cookies
@@ -66,7 +66,7 @@ async def test_another_key_of_the_binding_asks_everybody_to_log_in_again(tmp_pat
 
 
 async def test_an_assertion_is_readable_before_and_after_a_new_key(tmp_path: Path) -> None:
-    """Published first, used next, dropped last: an app that keeps the key set a while never meets an unknown key."""
+    """N04 Published first, used next, dropped last: an app that keeps the key set a while meets no unknown key."""
     app, keys = MiniApp(), tmp_path / "keys"
     used = []
     async with stand(tmp_path, app) as gate:

@@ -8,12 +8,14 @@ import hashlib
 import hmac
 import io
 import json
+import tarfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyrage
 import pytest
 import pytest_asyncio
@@ -23,6 +25,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from gateway import telemetry
 from gateway.assembly import open_services
+from gateway.audit.export.formats import FORMATS
 from gateway.cli import main
 from gateway.cli.serve import reload
 from gateway.configuration import KeysRefused, init_keys, load
@@ -30,7 +33,8 @@ from gateway.configuration.faults import ConfigurationFaults
 from gateway.engine import factor_pages
 from gateway.sessions import forms
 from gateway.valkey.marker import KeysDisagree
-from tests.attacks.canaries import dressed, holds
+from tests.attacks.auditor import rfc3339
+from tests.attacks.canaries import columns, dressed, holds, members
 from tests.attacks.factor import ask_store, show_invitation, shown_secret, time_stands, type_code
 from tests.people import DR_MARTIN, Person
 from tests.stand import Browser, Got, MiniApp, Said, Seen, Stand, form_token, stand, write_config
@@ -119,12 +123,25 @@ async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Day]:
         async with stand(folder, CanaryApp(), _with_escrow) as gate:
             await _live(gate, found)
             found.upstream = bytes(gate.app.bytes)
+        # The gateway has stopped, and its last day with it: the keeper makes the archive of that.
+        code, said = await asyncio.to_thread(
+            _command, ["audit", "keep", "--once", "--config", str(folder / "ecluse.yaml")]
+        )
+        assert code == 0, said
+        found.traces["output of audit keep"] = said.encode()
         found.traces["metrics"] = generate_latest(telemetry.REGISTRY)
         found.traces["logs"] = spoken.getvalue().encode()
         # Everything that was written, but for the keys, which are secrets by their nature.
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             if not file.is_relative_to(folder / "keys"):
                 found.traces[str(file.relative_to(folder))] = file.read_bytes()
+            if file.suffix == ".parquet":
+                for name, values in columns(file).items():
+                    found.traces[f"{file.relative_to(folder)}, column {name}"] = values
+        opened = pyrage.decrypt((folder / "backup.age").read_bytes(), [DEPUTY])
+        for name, content in members(opened).items():
+            if not name.startswith("keys/"):
+                found.traces[f"in the backup: {name}"] = content
         yield found
     finally:
         patch.undo()
@@ -158,6 +175,12 @@ async def _live(gate: Stand, day: Day) -> None:
     with time_stands(gate, after_s=150):
         await gate.log_in(PERSON)
     await _faults(gate)
+    with time_stands(gate, after_s=86_400):
+        # The first event of another day ends the segment, so that the keeper may have it.
+        assert (await browser.get("/dossiers")).status == 303
+    async with asyncio.timeout(10):
+        while len(list((gate.folder / "audit" / "gateway").glob("*.jsonl"))) < 2:
+            await asyncio.sleep(0.05)
     await _operate(gate, day)
     await gate.settled()
     day.canaries |= {
@@ -232,6 +255,11 @@ async def _faults(gate: Stand) -> None:
 
 async def _operate(gate: Stand, day: Day) -> None:
     """Do an operator's work while all this stands in memory and store, and keep what the commands say."""
+    # A scope is made of what is two seconds old and signed.
+    await gate.settled()
+    until_ms = gate.services.clock.now_ms()
+    await asyncio.sleep(2.1)
+    period = ("--from", rfc3339(until_ms - 3_600_000), "--to", rfc3339(until_ms))
     for words in (
         ("account", "list"),
         ("account", "show", PERSON.login, "--json"),
@@ -243,6 +271,31 @@ async def _operate(gate: Stand, day: Day) -> None:
         ("store", "status", "--json"),
         ("config", "check"),
         ("keys", "show"),
+        *(
+            (
+                "breach",
+                "scope",
+                "--accounts",
+                PERSON.login,
+                *period,
+                f"--{form}",
+                *("-o", str(gate.folder / f"scope.{form}"), "--reason", "canary"),
+            )
+            for form in ("json", "html", "csv")
+        ),
+        *(
+            (
+                "audit",
+                "export",
+                "--format",
+                form,
+                "-o",
+                str(gate.folder / f"export.{form}"),
+                "--reason",
+                "canary",
+            )
+            for form in FORMATS
+        ),
         ("keys", "rotate", "pseudonyms", "--reason", "canary"),
         ("backup", "-o", str(gate.folder / "backup.age"), *RECIPIENTS, "--with-keys"),
     ):
@@ -286,6 +339,12 @@ async def test_m06_f10_nothing_that_opens_or_names_is_kept(day: Day) -> None:
         "operator/",
         "escrow/",
         "backup.age",
+        *("archive/events/", "archive/accesses/", ", column detail", ", column patient"),
+        *(f"scope.{form}" for form in ("json", "html", "csv")),
+        *(f"export.{form}" for form in FORMATS),
+        "in the backup: accounts/",
+        "in the backup: audit/gateway/",
+        "in the backup: config/",
         "metrics",
         "output of account",
     ):
@@ -337,6 +396,54 @@ async def test_m06_the_search_itself_finds_what_is_hidden(hidden: bytes) -> None
     """A search that finds nothing proves something only if it finds what is there."""
     assert _holds(b"before" + hidden + b"after", NIR, "nir")
     assert not _holds(b"before" + hidden + b"after", MAIL, "mail")
+
+
+async def test_m06_what_was_looked_into_holds_the_day(day: Day) -> None:
+    """M06 Archive, scope, exports and backup tell who saw whom, by login and pseudonym: they are not empty."""
+    (patient,) = {
+        patient
+        for place, data in day.traces.items()
+        if place.startswith("audit/gateway/") and place.endswith(".jsonl")
+        for line in data.splitlines()
+        for patient in json.loads(line).get("patients", ())
+    }
+    for place, words in (
+        ("accesses/", (patient, PERSON.login)),
+        ("column patient", (patient,)),
+        ("column account", (PERSON.login,)),
+        *((f"scope.{form}", (patient, PERSON.login)) for form in ("json", "html", "csv")),
+        *((f"export.{form}", (patient, PERSON.login)) for form in FORMATS if form != "ans"),
+        ("export.ans", (PERSON.login,)),
+        ("in the backup: audit/gateway/", (patient, PERSON.login)),
+        ("in the backup: accounts/", (PERSON.login,)),
+    ):
+        data = b"".join(data for name, data in day.traces.items() if place in name)
+        assert [word for word in words if word.encode() not in data] == [], place
+
+
+async def test_m06_the_search_looks_into_every_column_and_every_member(tmp_path: Path) -> None:
+    """A number in any kind of column, whatever its compression, and in any file of a backup is found."""
+    path = tmp_path / "hiding.parquet"
+    with duckdb.connect() as engine:
+        engine.sql(
+            "select $nir as plain, [$nir, 'x'] as list, map {'k': $nir} as pairs, {'deep': [$nir]} as record, "
+            "$nir::blob as raw, 7 as number, 'nothing' as clean from range(3000)",
+            params={"nir": NIR},
+        ).write_parquet(str(path), compression="zstd")
+    found = {name: _holds(values, NIR, "nir") for name, values in columns(path).items()}
+    names = ("plain", "list", "pairs", "record", "raw")
+    assert found == {**dict.fromkeys(names, True), "number": False, "clean": False}
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in (("audit/a", b"..." + NIR.encode()), ("audit/b", b"...")):
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+    held = members(zstandard.compress(packed.getvalue()))
+    assert {name: _holds(content, NIR, "nir") for name, content in held.items()} == {
+        "audit/a": True,
+        "audit/b": False,
+    }
 
 
 async def test_m06_who_holds_the_escrows_identity_and_no_other_learns_who_it_was(day: Day) -> None:
@@ -410,7 +517,10 @@ async def test_f10_the_app_gets_nothing_of_the_factor(day: Day) -> None:
 
 async def test_m06_the_log_still_tells_who_and_which(day: Day) -> None:
     """The honest neighbour: the same day, the same log, and everything an auditor needs stands in it."""
-    lines = b"".join(data for name, data in day.traces.items() if name.endswith(".jsonl")).splitlines()
+    journals = [
+        data for name, data in day.traces.items() if name.startswith("audit/") and name.endswith(".jsonl")
+    ]
+    lines = b"".join(journals).splitlines()
     entries = [json.loads(line) for line in lines]
     accesses = [entry for entry in entries if entry["kind"] == "access" and entry.get("patients")]
     assert {entry["account"] for entry in accesses} == {PERSON.login}

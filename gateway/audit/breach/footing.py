@@ -19,7 +19,7 @@ from gateway.audit.encoding import NotAnEntry, decode
 from gateway.audit.files import LogDamaged
 from gateway.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from gateway.audit.scope import Asked, fingerprint
-from gateway.audit.verify import open_checkpoint
+from gateway.audit.verify import open_checkpoint, purged_on_record
 
 _AT_MS = b'"at_ms":'
 _PROGRESS_EVERY = 10_000
@@ -68,13 +68,21 @@ class Reading:
     counted: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, writer: str, event: Mapping[str, Any]) -> None:
-        """Add *event* when the question is about it and its text is still in the journal."""
+        """Add *event* when the question is about it.
+
+        Raises:
+            ReadingDiffers: its text is no longer in the journal, so that nothing can prove it.
+        """
         asked = self.asked
+        if event["seq"] < (gone := self.kept_from.get(writer, 0)):
+            raise ReadingDiffers(
+                f"{writer}: the archive tells entry {event['seq']}, and the journal's text before {gone} was purged: "
+                "move the archive away, the keeper makes it again"
+            )
         if (
             event.get("account") not in asked.accounts
             or not asked.from_ms <= event["at_ms"] < asked.to_ms
             or (asked.realm is not None and event.get("realm") != asked.realm)
-            or event["seq"] < self.kept_from.get(writer, 0)
         ):
             return
         count, total = self.counted.get(writer, (0, 0))
@@ -107,7 +115,8 @@ def stand(
     """Read the log in *directory* whole and return what a report on *reading*'s question stands on.
 
     *reading* is fed with the entries it asks for. *as_of* bounds the log to an earlier state, which it must
-    still hold. None: nothing was written before the end of the period.
+    still hold. None: nothing was written before the end of the period. Text that is gone was purged on record,
+    in a log of commands beside this one.
 
     Raises:
         LogDamaged: an entry is not the one that was signed, or some are missing.
@@ -125,7 +134,14 @@ def stand(
         raise LogDamaged(
             f"{directory} was put back to {signed.size} entries, {as_of.size} were signed before"
         )
-    return _Pass(directory, signed, reading, as_of, progress).run()
+    reader = _Pass(directory, signed, reading, as_of, progress)
+    footing = reader.run()
+    gone = reader.kept_from
+    if gone and gone > purged_on_record(directory.parent, keys).get(directory.name, 0):
+        raise LogDamaged(
+            f"{directory}: the text of entries before {gone} is missing and no purge of them is on record; {_HEAL}"
+        )
+    return footing
 
 
 @dataclass(slots=True)
@@ -147,9 +163,10 @@ class _Pass:
             b'"account":' + msgspec.json.encode(name) for name in self.reading.asked.accounts
         )
         for seq, line, leaf in self._entries():
-            if seq == self.signed.size:
+            if seq >= self.signed.size:
+                # A clock that was set back may put a later one of these into the period.
                 self._beyond(line)
-                break
+                continue
             inside = line is None or self._is_inside(seq, line)
             if not inside and self.size == seq and not self.root:
                 self.root = self.tree.root()

@@ -11,10 +11,12 @@ from gateway.audit.checkpoint import Checkpoint
 from gateway.audit.encoding import encode
 from gateway.audit.files import LogDamaged
 from gateway.audit.merkle import root_of
+from gateway.audit.operator import operator_log
+from gateway.audit.purges import Purge, purge_event
 from gateway.audit.query import Question, ask
 from gateway.audit.scope import Asked
 from tests.people import DR_MARTIN
-from tests.unit.audit.logs import KEY, NOW_MS, SALT, an_event, journal, write
+from tests.unit.audit.logs import KEY, NOW_MS, RING, SALT, SITE, an_event, journal, write
 
 
 def reading(to: int, from_: int = 0) -> Reading:
@@ -93,8 +95,15 @@ def test_a_period_that_ends_after_the_signature_waits(tmp_path: Path) -> None:
         assert footing(log, 2) is not None
         with pytest.raises(NotYetSigned, match="from 2 on"):
             footing(log, 3)
+        # The clock was set back: of two entries that are not signed, the second stands in the period.
         open_log.checkpoint()
-        assert footing(log, 3) is not None
+        open_log.commit([encode(an_event(number), seq=seq, salt=SALT) for seq, number in ((3, 50), (4, 3))])
+        with pytest.raises(NotYetSigned, match="from 3 on"):
+            footing(log, 4)
+        open_log.checkpoint()
+        found = footing(log, 4)
+        assert found is not None
+        assert found.size == 5
     finally:
         open_log.close()
 
@@ -104,6 +113,11 @@ def test_purged_text_is_bridged_by_its_leaf_hashes_and_told(tmp_path: Path) -> N
     write(log, 7, per_segment=3)
     whole = footing(log, 99)
     files.segment_path(log, 0).unlink()
+    with pytest.raises(LogDamaged, match="before 3 is missing and no purge of them is on record"):
+        footing(log, 99)
+    with operator_log(tmp_path, SITE, RING) as office:
+        purge = Purge("gw-1", 0, 3, 1, 1_000)
+        office.record(purge_event(purge, NOW_MS, "sysop", "yearly", older_than="", retention="183 days"))
     found = footing(log, 99)
     assert whole is not None
     assert found is not None
@@ -147,6 +161,9 @@ def test_what_was_counted_is_what_is_signed(tmp_path: Path) -> None:
                 counted.check(signed)
         else:
             counted.check(signed)
+    # What the journal no longer holds, nothing proves.
+    with pytest.raises(ReadingDiffers, match="tells entry 0"):
+        Reading(signed.asked, {"gw-1": 3}).add("gw-1", events[0])
 
 
 def test_a_copy_can_be_read(tmp_path: Path) -> None:
