@@ -130,7 +130,7 @@ async def _race(job: Job, first: Client, numbers: Iterator[int]) -> tuple[list[C
 async def _pay(client: Client, job: Job) -> bool:
     """Give the fresh code and the reason that a soft bound asks for; False when it asks for none."""
     page = await client.browse("GET", f"/dossiers/{FIRST_ID + COUNT - 1}")
-    form, needs = page.form_with("need"), re.findall(r'name="need"[^>]*value="([^"]+)"', page.text)
+    form, needs = page.form_with("code"), re.findall(r'<option value="([a-z-]+)"', page.text)
     if form is None or not needs:
         return False
     totp = pyotp.TOTP(job["secret"])
