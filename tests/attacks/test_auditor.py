@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND, HONEST = PEOPLE[:3]
 HOSTILE = Person('eve|x=1]"; user=root', "Saule-Pleureur-des-bois")
-HOSTILE_REASON = 'x]"|\\ suser=root\n<86>1 - - - - - - gotcha\r\x1b[31m\u202e{"a":1}'
+HOSTILE_REASON = 'égaré x]"|\\ suser=root\n<86>1 - - - - - - gotcha\r\x1b[31m\u202e{"a":1}'
 NOBODY = "1999"
 IDENTITY, RECORD = ("identite.nom", "identite.prenom"), ("contact.tel", "identite.age")
 

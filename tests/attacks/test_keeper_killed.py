@@ -18,12 +18,14 @@ from tests.unit.audit.logs import KEY
 
 # Forks a child for each job it reads: {"audit_dir", "kill_before", "acts"}. The child kills itself before the
 # n-th operation that changes a file, as seen by the interpreter, or runs to its end. Answers how it ended.
+# It has done the work once before it forks, so that no child loads and compiles what all need.
 SERVER = """
-import json, os, signal, sys
+import json, os, signal, sys, tempfile
 from pathlib import Path
 from gateway.audit import keeper, retention
 from gateway.audit.operator import operator_log
 from gateway.audit.purges import purge_event
+from tests.unit.audit.archives import day_ms, write_days
 from tests.unit.audit.logs import KEY, RING, SITE
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -63,6 +65,10 @@ def child(job):
     sys.addaudithook(hook)
     os.fsync, os.fdatasync = stepping(os.fsync), stepping(os.fdatasync)
     act(Path(job["audit_dir"]), job["acts"])
+
+with tempfile.TemporaryDirectory() as warm:
+    write_days(Path(warm) / "gateway.a", range(3), per_day=3)
+    act(Path(warm), [("keep", day_ms(3)), ("keep", day_ms(40)), ("purge", day_ms(1))])
 
 for line in sys.stdin:
     job = json.loads(line)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from tests.attacks import auditor
 from tests.attacks.factor import time_stands
 from tests.people import DR_MARTIN, NURSE_BEN
 from tests.stand import Stand, stand
@@ -27,6 +28,12 @@ async def ecluse(folder: Path, *arguments: str | Path) -> tuple[int, str, str]:
     )  # fmt: skip
     out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
+
+
+async def beside(folder: Path, *arguments: str | Path) -> tuple[int, str, str]:
+    """Run a command in this process, where what it does to files and exit code is the point, not its start."""
+    ran = await auditor.ecluse(folder, *arguments)
+    return ran.code, ran.out, ran.err
 
 
 async def _a_day(gate: Stand) -> None:
@@ -98,13 +105,13 @@ async def test_an_altered_backup_puts_nothing_in_place(tmp_path: Path) -> None:
     (safe / "key.txt").write_text(f"{DEPUTY}\n")
     async with stand(site) as gate:
         await gate.enrol(DR_MARTIN)
-        code, _, err = await ecluse(site, "backup", "-o", safe / "b.age", *TO, "--with-keys")
+        code, _, err = await beside(site, "backup", "-o", safe / "b.age", *TO, "--with-keys")
         assert code == 0, err
     data = bytearray((safe / "b.age").read_bytes())
     data[-2_000] ^= 1
     (safe / "b.age").write_bytes(data)
     restore = ("restore", safe / "b.age", "--identity", safe / "key.txt", "--reason", "x")
-    code, out, err = await ecluse(site, *restore, "--to", tmp_path / "out")
+    code, out, err = await beside(site, *restore, "--to", tmp_path / "out")
     assert (code, out) == (1, "")
     assert "nothing was restored" in err
     assert list((tmp_path / "out").rglob("*")) == []
@@ -117,19 +124,19 @@ async def test_what_is_there_is_set_aside_and_never_overwritten(tmp_path: Path) 
     (safe / "key.txt").write_text(f"{SAFE}\n")
     async with stand(site) as gate:
         await gate.enrol(DR_MARTIN)
-        code, _, err = await ecluse(site, "backup", "-o", safe / "b.age", *TO)
+        code, _, err = await beside(site, "backup", "-o", safe / "b.age", *TO)
         assert code == 0, err
-        code, _, err = await ecluse(site, "backup", "-o", safe / "b.age", *TO)
+        code, _, err = await beside(site, "backup", "-o", safe / "b.age", *TO)
         assert (code, "--force" in err) == (1, True)
     (out_dir / "config").mkdir(parents=True)
     (out_dir / "config" / "ecluse.yaml").write_text("precious")
     restore = ("restore", safe / "b.age", "--identity", safe / "key.txt", "--reason", "x", "--to", out_dir)
-    code, _, err = await ecluse(site, *restore)
+    code, _, err = await beside(site, *restore)
     assert (code, "already holds config" in err) == (1, True)
     assert (out_dir / "config" / "ecluse.yaml").read_text() == "precious"
-    code, _, err = await ecluse(site, *restore, "--only", "keys")
+    code, _, err = await beside(site, *restore, "--only", "keys")
     assert (code, "holds no keys" in err) == (1, True)
-    code, _, err = await ecluse(site, *restore, "--force", "--only", "config")
+    code, _, err = await beside(site, *restore, "--force", "--only", "config")
     assert code == 0, err
     assert (out_dir / "config.before-1" / "ecluse.yaml").read_text() == "precious"
     assert (out_dir / "config" / "ecluse.yaml").read_bytes() == (site / "ecluse.yaml").read_bytes()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,20 @@ def entries(audit_dir: Path) -> dict[Id, dict[str, Any]]:
 def rows(items: Sequence[File]) -> list[dict[str, Any]]:
     """Every row of *items*, in their order, without what is empty."""
     found: list[dict[str, Any]] = []
-    with duckdb.connect(config={"threads": 1}) as engine:
-        for item in items:
-            result = engine.execute("select * from read_parquet(?)", [str(item.path)])
-            names = [column[0] for column in result.description or ()]
-            found += [
-                {name: value for name, value in zip(names, row, strict=True) if value is not None}
-                for row in result.fetchall()
-            ]
+    for item in items:
+        result = _engine().execute("select * from read_parquet(?)", [str(item.path)])
+        names = [column[0] for column in result.description or ()]
+        found += [
+            {name: value for name, value in zip(names, row, strict=True) if value is not None}
+            for row in result.fetchall()
+        ]
     return found
+
+
+@cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    """One engine for all readings, since making it costs more than they do; it remembers nothing of a file."""
+    return duckdb.connect(config={"threads": 1, "enable_external_file_cache": False})
 
 
 def ids(found: Sequence[dict[str, Any]]) -> list[Id]:
