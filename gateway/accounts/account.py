@@ -22,7 +22,8 @@ class Account:
     """One person of one realm, without any secret.
 
     Times are Unix milliseconds, None when it has not happened. *epoch* rises whenever every session
-    of the account has to end. *recovery_left* counts unused recovery codes.
+    of the account has to end. *recovery_left* counts unused recovery codes. Until *owes_until_ms* each of its
+    sessions owes a fresh code, if it has not given one since; *owes_why* is the word for it.
     """
 
     id: str
@@ -43,6 +44,8 @@ class Account:
     invitation_until_ms: int | None = None
     locked_reason: str | None = None
     epoch: int = 0
+    owes_until_ms: int | None = None
+    owes_why: str | None = None
 
     def is_dormant(self, now_ms: int, dormant_s: int) -> bool:
         """Tell whether nobody has logged in for *dormant_s* (CISA AA22-074A).

@@ -30,7 +30,8 @@ do
     end
 
     local function forget_factor(key)
-        redis.call('HDEL', key, 'secret', 'last_step', 'recovery', 'enrolled_ms', 'last_login_ms')
+        redis.call('HDEL', key, 'secret', 'last_step', 'recovery', 'enrolled_ms', 'last_login_ms',
+            'owes_since_ms', 'owes_until_ms', 'owes_why')
     end
 
     -- Every session of the account ends here: those listed are deleted, any other has an older epoch.
@@ -315,6 +316,21 @@ do
         return {'ok', 'locked', whole(lock(key, args[2]))}
     end
 
+    -- args: why, for ms. Every session of the account owes a fresh code from now on, whatever it gave before; a longer
+    -- debt stays as long as it was. Only somebody with a factor can pay.
+    local function account_owe(keys, args)
+        local refusal = guard(keys, args)
+        if refusal then return refusal end
+        local key, now = keys[2], now_ms()
+        local known = redis.call('HMGET', key, 'state', 'secret', 'owes_until_ms')
+        if known[1] ~= 'active' or not known[2] then
+            return {'refused', known[1] or 'absent', '0'}
+        end
+        local until_ms = math.max(tonumber(known[3]) or 0, now + tonumber(args[3]))
+        redis.call('HSET', key, 'owes_since_ms', whole(now), 'owes_until_ms', whole(until_ms), 'owes_why', args[2])
+        return {'ok', known[1], '0'}
+    end
+
     local function account_unlock(keys, args)
         local refusal = guard(keys, args)
         if refusal then return refusal end
@@ -374,6 +390,7 @@ do
     redis.register_function('ecluse_account_enrol', account_enrol)
     redis.register_function('ecluse_account_lock', account_lock)
     redis.register_function('ecluse_account_unlock', account_unlock)
+    redis.register_function('ecluse_account_owe', account_owe)
     redis.register_function('ecluse_account_reset', account_reset)
     redis.register_function('ecluse_account_retire', account_retire)
 end

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,7 @@ from gateway.policy.policy import FailureBudget
 from gateway.valkey.client import Store
 from gateway.vocabulary.identity import AccountRef, Standing
 
+_WORD = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
 CANDIDATE_MS = 600_000
 """How long a secret that was shown may wait for its first code."""
 
@@ -253,6 +255,20 @@ class AccountStore:
         login, realm = (ref.name, ref.realm) if ref is not None else ("", "")
         return await self._change("lock", account_id, reason, login, realm)
 
+    async def owe(self, account_id: str, why: str, for_s: int) -> Changed | ChangeRefused:
+        """Let every session of the account owe a fresh code for *for_s* seconds, or until it gives one.
+
+        *why* is a short stable word for the log. Doors that name patients then lead to the step-up page; a
+        code given before counts for nothing. A longer debt is never shortened. Refused for accounts that are
+        not active or have no factor, since they could not pay: lock those.
+
+        Raises:
+            ValueError: *why* is no short word, or *for_s* is not positive.
+        """
+        if not _WORD.match(why) or for_s < 1:
+            raise ValueError("a debt needs a word of a-z, 0-9 and '-', at most 40, and at least one second")
+        return await self._change("owe", account_id, why, for_s * 1000)
+
     async def unlock(self, account_id: str) -> Changed | ChangeRefused:
         """Let a locked account in again: active when it has a factor, else invited. Its failures go."""
         return await self._change("unlock", account_id)
@@ -320,4 +336,6 @@ def _account(account_id: str, fields: dict[str, str]) -> Account:
         invitation_until_ms=_number(fields, "invitation_until_ms"),
         locked_reason=fields.get("locked_reason"),
         epoch=_number(fields, "epoch") or 0,
+        owes_until_ms=_number(fields, "owes_until_ms"),
+        owes_why=fields.get("owes_why"),
     )

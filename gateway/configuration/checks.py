@@ -7,7 +7,15 @@ from urllib.parse import parse_qsl
 
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
-from gateway.configuration.schema import AuditSpec, CollectorSpec, GatewaySpec, MainFile, RealmSpec
+from gateway.configuration.schema import (
+    AuditSpec,
+    ClassSpec,
+    CollectorSpec,
+    GatewaySpec,
+    LimitValue,
+    MainFile,
+    RealmSpec,
+)
 from gateway.configuration.schema_app import (
     PLACES,
     AccountFrom,
@@ -22,6 +30,7 @@ from gateway.configuration.schema_app import (
 from gateway.configuration.shadows import shadowed_by
 from gateway.policy.paths import compile_template
 from gateway.policy.policy import Basic, Flow, Strangers
+from gateway.vocabulary.limits import Control
 from gateway.vocabulary.records import REVEALING, RouteKind
 
 BUILT_IN_CLASSES = frozenset({"standard", "heavy", "grace"})
@@ -102,6 +111,8 @@ def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:
     yield from _known_class((*at, "default_class"), realm.default_class, classes)
     if realm.grace is not None:
         yield from _known_class((*at, "grace", "class"), realm.grace.class_, classes)
+    for class_name, spec in realm.classes.items():
+        yield from _bounds((*at, "classes", class_name), spec)
     if realm.sessions.idle_s > realm.sessions.absolute_s:
         yield Problem((*at, "sessions", "idle_s"), "idle_s is longer than absolute_s", "make it shorter")
     failures = realm.failures
@@ -117,6 +128,16 @@ def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:
             "the account is locked before the free tries end",
             "make it less than lock_at",
         )
+
+
+def _bounds(at: Location, spec: ClassSpec) -> Iterator[Problem]:
+    for control in Control:
+        key = control.value.replace("-", "_")
+        limit: LimitValue | None = getattr(spec, key)
+        if limit is not None and limit.soft is not None and limit.soft > limit.hard:
+            yield Problem(
+                (*at, key, "soft"), "the soft bound lies above the hard one", f"write at most {limit.hard}"
+            )
 
 
 def check_hosts(apps: Mapping[str, AppSpec]) -> Iterator[Problem]:

@@ -211,6 +211,8 @@ class SessionsSpec(Spec):
     """Sessions one account may have in one app; the oldest is closed."""
     pending_s: Annotated[int, Field(ge=30, le=3_600)] = 300
     """Seconds between the app's password and the code."""
+    step_up_s: Seconds = 3_600
+    """Seconds for which a fresh code stays fresh: for doors with `step_up: always`."""
 
 
 class FailuresSpec(Spec):
@@ -227,12 +229,14 @@ class FailuresSpec(Spec):
 
 
 class LimitValue(Spec):
-    """One limit: a whole number, or a number and a mode."""
+    """One limit: a whole number, which is the hard one, or numbers and a mode."""
 
     hard: Hard
     """What no account of the class exceeds."""
+    soft: Annotated[int, Field(ge=0, le=1_000_000_000_000)] | None = None
+    """Past it a fresh code and a reason are asked for; the class's `soft_share` of `hard` when left out."""
     mode: Mode | None = None
-    """`enforce`, or `observe` to record what would have been refused; the class's `mode` when left out."""
+    """`enforce`, `soft` or `observe`; the class's `mode` when left out."""
 
 
 LimitSpec = Annotated[LimitValue, whole_as("hard")]
@@ -244,7 +248,11 @@ class ClassSpec(Spec):
     based_on: Literal["standard", "heavy", "grace"] = "standard"
     """Built-in class whose numbers fill in what is left out."""
     mode: Mode = Mode.ENFORCE
-    """`enforce`, or `observe` for all limits of the class that do not say otherwise."""
+    """`enforce`; `soft` asks for a fresh code and only records what the hard bound would refuse; `observe` only
+    records. For all limits of the class that do not say otherwise."""
+    soft_share: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    """Where soft bounds lie that are not written, as a share of the hard one; 1: nobody is asked. When left out: half
+    for written limits, those of the built-in class for the others."""
     listed_weight: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
     """What a listed patient weighs beside an opened one, in steps of 0.001."""
     requests_10s: LimitSpec | None = None

@@ -25,7 +25,7 @@ from gateway.configuration.words import (
     Template,
     Text,
 )
-from gateway.policy.policy import Basic, Flow, PathAllowance, Strangers
+from gateway.policy.policy import Basic, Flow, PathAllowance, StepUp, Strangers
 from gateway.vocabulary.records import Normalisation, Place, RouteKind, Sensitivity
 
 Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
@@ -252,6 +252,9 @@ class RouteSpec(Spec):
     stream: bool = False
     """Pass the answer on while it arrives, for long answers that name nobody. On a page, documents (PDF, archives)
     leave only so; their bytes count."""
+    step_up: StepUp = StepUp.OWED
+    """`always`: a fresh code is asked for, unless one was given within `step_up_s`; for changing a password or acting
+    as somebody else. `owed`: only when the account owes one."""
 
 
 class UpstreamSpec(Spec):

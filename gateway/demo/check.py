@@ -144,7 +144,12 @@ def _say(line: str) -> None:
 
 def _cap(stage: Stage, person: Professional) -> int:
     limits = load(stage.config).policy.realms[REALM].classes[person.account_class].limits
-    return next(limit.hard for limit in limits if limit.control is Control.PATIENTS_10MIN)
+    # A code that somebody was talked into telling works once: past the soft bound the thief has no other.
+    return next(
+        min(limit.soft or limit.hard, limit.hard)
+        for limit in limits
+        if limit.control is Control.PATIENTS_10MIN
+    )
 
 
 def _thief(stage: Stage, person: Professional, gate: int) -> Job:

@@ -19,7 +19,9 @@ from gateway.demo.recognise import Recogniser
 from gateway.demo.thieves import PLACES, Thief
 
 Job = dict[str, Any]
-_OK, _TOO_MANY = 200, 429
+_OK = 200
+_STOPPED = frozenset({303, 401, 429})
+"""Asked for a fresh code, or refused."""
 _CONNECTIONS = 8
 _TRIES_AFTER = 18
 _PAUSE_S = 0.2
@@ -91,7 +93,7 @@ async def scrape(job: Job) -> Job:
     async def take(client: Client) -> None:
         for number in numbers:
             answer = await client.request("GET", f"/dossiers/{number}")
-            if answer.status == _TOO_MANY:
+            if answer.status != _OK:
                 stopped.set()
             if stopped.is_set():
                 return
@@ -110,7 +112,7 @@ async def scrape(job: Job) -> Job:
         "login": job["login"],
         "seconds": round(seconds, 3),
         "requests": len(everything),
-        "refused": sum(answer.status == _TOO_MANY for answer in everything),
+        "refused": sum(answer.status in _STOPPED for answer in everything),
         "exchanges": exchanges,
     }
 

@@ -80,6 +80,13 @@ def pieces(request: RequestFacts, response: ResponseFacts, max_bytes: int) -> Pi
     return Pieces(frozenset(_nirs(wire)), frozenset(_phones(wire)), frozenset(_emails(wire)))
 
 
+def shows_personal_data(text: str) -> bool:
+    """Tell whether *text*, typed by a person, holds a NIR, a phone, an address, or a number long enough to be an id."""
+    wire = _plain(text).encode("utf-8", "surrogatepass")
+    digits = re.sub(r"(?<=\d)[ .\-/](?=\d)", "", text)
+    return bool(_nirs(wire) or _phones(wire) or _emails(wire) or re.search(r"\d{5}", digits))
+
+
 def _plain(text: str) -> str:
     if "\\" in text:
         text = _ESCAPE.sub(_unescaped, text)

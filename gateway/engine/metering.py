@@ -7,7 +7,7 @@ from gateway.engine.services import Services
 from gateway.lookups import RevealQuestion, reveal
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.events import EventKind
-from gateway.vocabulary.limits import Charge, Control, Exhausted, Mode
+from gateway.vocabulary.limits import Charge, Control, Mode, Spent
 from gateway.vocabulary.messages import ResponseFacts
 from gateway.vocabulary.records import Uninspectable
 
@@ -23,12 +23,13 @@ async def meter_message(exchange: Exchange, services: Services, content: bytes) 
         session_id=exchange.session_id,
         limits=exchange.limits,
         charge=Charge(bytes=len(content), sightings=seen.total),
+        step_up_ms=exchange.realm.sessions.step_up_s * 1000,
     )
     try:
         revealed = await reveal(services.store, question)
     except (StoreEmptied, StoreUnavailable):
         return False
-    if not revealed.live or isinstance(revealed.spend, Exhausted):
+    if not revealed.live or not isinstance(revealed.spend, Spent):
         return False
     if not seen.total:
         return True
@@ -51,7 +52,7 @@ def meter_piece(exchange: Exchange, piece: bytes) -> bool:
         return False
     exchange.metered_sightings += seen.total
     return all(
-        limit.mode is Mode.OBSERVE or exchange.metered_sightings <= limit.hard
+        limit.mode is not Mode.ENFORCE or exchange.metered_sightings <= limit.hard
         for limit in exchange.limits.limits
         if limit.control is Control.SIGHTINGS_1H
     )
@@ -72,9 +73,10 @@ async def settle_meter(exchange: Exchange, services: Services) -> bool:
         charge=Charge(bytes=counted if exchange.revealing else 0, sightings=sightings),
         add_credentials=(),
         drop_credentials=(),
+        step_up_ms=exchange.realm.sessions.step_up_s * 1000,
     )
     try:
         revealed = await reveal(services.store, question)
     except (StoreEmptied, StoreUnavailable):
         return False
-    return revealed.live and not isinstance(revealed.spend, Exhausted)
+    return revealed.live and isinstance(revealed.spend, Spent)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 
-from gateway.engine import factor_pages, records, session_pages, start_pages
+from gateway.engine import factor_pages, records, session_pages, start_pages, step_up_pages
 from gateway.engine.exchange import Exchange
 from gateway.engine.gather import cookies_of, limits_for, read_claims
 from gateway.engine.login_answers import is_enrolled
@@ -20,6 +20,7 @@ from gateway.vocabulary.identity import AccountRef, Stage
 from gateway.vocabulary.messages import Reply
 
 _MAX_FORM_BYTES = 8_192
+_FIELDS = ("token", "code", "login", "invitation", "session", "next", "need", "words", "to")
 _OPEN = frozenset({"start"})
 """Pages that ask who somebody is; there is no session yet that a token could be tied to."""
 
@@ -34,6 +35,7 @@ _GET: dict[str, Page] = {
     "continue": factor_pages.go_on,
     "grace": factor_pages.show_grace,
     "start": start_pages.show_start,
+    "step-up": step_up_pages.show_step_up,
     "sessions": session_pages.show_sessions,
     "logout": session_pages.show_signed_out,
 }
@@ -43,6 +45,7 @@ _POST: dict[str, Page] = {
     "invitation": factor_pages.take_invitation,
     "enrol": factor_pages.take_enrolment,
     "start": start_pages.take_start,
+    "step-up": step_up_pages.take_step_up,
     "sessions": session_pages.close_sessions,
     "logout": session_pages.log_out,
 }
@@ -140,7 +143,7 @@ def _form(exchange: Exchange) -> dict[str, str] | None:
     if len(body) > _MAX_FORM_BYTES or kind != "application/x-www-form-urlencoded":
         return None
     fields = {}
-    for name in ("token", "code", "login", "invitation", "session", "next"):
+    for name in _FIELDS:
         try:
             values = params.form_values(exchange.facts, name)
         except params.BodyUnreadable:

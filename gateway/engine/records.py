@@ -96,13 +96,19 @@ def _event(
 
 
 def note_controls(
-    exchange: Exchange, services: Services, near: Iterable[Control], would: Iterable[Control]
+    exchange: Exchange,
+    services: Services,
+    near: Iterable[Control],
+    would: Iterable[Control],
+    would_ask: Iterable[Control] = (),
 ) -> None:
-    """Record the controls that this exchange brought near their bound, or would have crossed."""
+    """Record the controls that this exchange brought near their bound, would have crossed, or would have asked for."""
     for control in near:
         soon(exchange, services, EventKind.NEAR_LIMIT, control=control)
     for control in would:
         soon(exchange, services, EventKind.WOULD, control=control)
+    for control in would_ask:
+        soon(exchange, services, EventKind.WOULD, reason=Reason.STEP_UP_OWED, control=control)
 
 
 async def known_name(services: Services, ref: AccountRef | None) -> str | None:

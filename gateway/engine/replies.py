@@ -12,7 +12,12 @@ from gateway.vocabulary.decision import Challenge, Prompt, Reason
 from gateway.vocabulary.limits import Control
 from gateway.vocabulary.messages import Headers, Reply
 
-_PROMPT_PAGE = {Prompt.CODE: "code", Prompt.INVITATION: "invitation", Prompt.START: "start"}
+_PROMPT_PAGE = {
+    Prompt.CODE: "code",
+    Prompt.INVITATION: "invitation",
+    Prompt.START: "start",
+    Prompt.STEP_UP: "step-up",
+}
 _STATUS_NAVIGABLE = frozenset({"GET", "HEAD"})
 
 
@@ -70,16 +75,31 @@ def home_path(app: App) -> str:
     return next((rule.landing for rule in app.logins if rule.landing is not None), "/")
 
 
-def challenge(exchange: Exchange, decision: Challenge) -> Reply:
-    """Lead a browser to what is owed; tell a program with a 401 problem and where to go."""
-    path = prompt_path(exchange, decision.prompt)
+def challenge(exchange: Exchange, decision: Challenge, path: str | None = None) -> Reply:
+    """Lead a browser to what is owed; tell a program with a 401 problem and where to go.
+
+    *path* is the page's address when it holds more than ``prompt_path`` knows.
+    """
+    path = path or prompt_path(exchange, decision.prompt)
     reference = exchange.facts.request_id[:8]
     if not wants_html(exchange):
-        return problems.problem(reason=decision.reason, status=401, reference=reference, prompt_path=path)
+        return problems.problem(
+            reason=decision.reason,
+            status=401,
+            reference=reference,
+            prompt_path=path,
+            control=decision.control,
+        )
     if exchange.facts.method not in _STATUS_NAVIGABLE:
         # What was typed cannot be replayed for the person: say so instead of losing it silently.
         return views.refusal(
-            look(exchange), reason=decision.reason, status=401, reference=reference, login_path=path
+            look(exchange),
+            reason=decision.reason,
+            status=401,
+            reference=reference,
+            login_path=path,
+            control=decision.control,
+            asks_code=decision.prompt is Prompt.STEP_UP,
         )
     own_entrance = decision.prompt is Prompt.LOGIN and exchange.app.login_page is None
     at_entrance = decision.prompt is Prompt.LOGIN and exchange.facts.path == path.partition("?")[0]

@@ -5,16 +5,16 @@ from contextlib import suppress
 
 from gateway import logins
 from gateway.accounts.names import NameRefused, account_ref
-from gateway.engine import gather, headers, login_answers, records
+from gateway.engine import gather, headers, login_answers, records, returning
 from gateway.engine.exchange import Answer, AwaitBody, Exchange, Onward, RequestAction
 from gateway.engine.replies import challenge, refusal
 from gateway.engine.services import Services
 from gateway.lookups import EnterQuestion, enter
 from gateway.policy import routes
-from gateway.policy.policy import Basic, Flow
+from gateway.policy.policy import Basic, Flow, StepUp
 from gateway.policy.request import BasicState, Situation, StoreState, decide_request
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
-from gateway.vocabulary.decision import Challenge, Forward, Reason, Refuse, RequestDecision
+from gateway.vocabulary.decision import Challenge, Forward, Prompt, Reason, Refuse, RequestDecision
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.identity import AccountRef, Stage, Standing
 from gateway.vocabulary.records import REQUEST_PLACES, REVEALING, Place, RouteKind
@@ -133,6 +133,9 @@ async def _situation(exchange: Exchange, services: Services) -> Situation:
         stage=exchange.stage,
         enrolled=entered.enrolled if entered is not None else False,
         grace=_grace(exchange, services),
+        owes=entered is not None and entered.owes is not None,
+        step_up=match.route is not None and match.route.step_up is StepUp.ALWAYS,
+        fresh=entered is not None and entered.fresh,
         name_agrees=name_agrees,
         credentials=len(found.hashes) + (found.bearer_hash is not None),
         known=sum(entered.known) if entered is not None else 0,
@@ -171,6 +174,7 @@ async def _enter(exchange: Exchange, services: Services) -> StoreState:
         absolute_ms=rules.absolute_s * 1000,
         pending_ms=rules.pending_s * 1000,
         spend_request=True,
+        step_up_ms=rules.step_up_s * 1000,
     )
     try:
         exchange.entered = await enter(
@@ -201,7 +205,7 @@ def _grace(exchange: Exchange, services: Services) -> bool:
 
 
 async def _forward(exchange: Exchange, services: Services, decision: Forward) -> RequestAction:
-    records.note_controls(exchange, services, decision.near, decision.would)
+    records.note_controls(exchange, services, decision.near, decision.would, decision.would_ask)
     if decision.reason is Reason.PUBLIC:
         return Onward(headers.for_public(exchange))
     if decision.reason in {Reason.STRANGER_AT_LOGIN, Reason.STRANGER_SHOWN}:
@@ -288,6 +292,20 @@ async def _forward_stranger(exchange: Exchange, services: Services, decision: Fo
 
 
 async def _challenge(exchange: Exchange, services: Services, decision: Challenge) -> RequestAction:
+    if decision.prompt is Prompt.STEP_UP:
+        owed = exchange.entered.owes if exchange.entered is not None else None
+        why = "soft-bound" if decision.control is not None else owed or "door"
+        records.soon(
+            exchange,
+            services,
+            EventKind.STEP_UP_ASKED,
+            rule=decision.rule,
+            reason=decision.reason,
+            status=401,
+            control=decision.control,
+            detail=(("why", why),),
+        )
+        return Answer(challenge(exchange, decision, returning.step_up_path(exchange, services)))
     records.soon(
         exchange, services, EventKind.CHALLENGED, rule=decision.rule, reason=decision.reason, status=401
     )
@@ -298,7 +316,7 @@ async def _refuse(exchange: Exchange, services: Services, decision: RequestDecis
     if not isinstance(decision, Refuse):
         raise TypeError(f"not a refusal: {decision}")
     exchange.decision = decision
-    records.note_controls(exchange, services, (), decision.would)
+    records.note_controls(exchange, services, (), decision.would, decision.would_ask)
     records.soon(
         exchange,
         services,

@@ -1,15 +1,15 @@
 """What an answer costs, and the two ways it can go: released, or withheld with a page of ours in its place."""
 
 from gateway import telemetry
-from gateway.engine import headers, records
+from gateway.engine import headers, records, returning
 from gateway.engine.exchange import Answer, Exchange, Pass, ResponseAction
-from gateway.engine.replies import refusal
+from gateway.engine.replies import challenge, refusal
 from gateway.engine.services import Services
 from gateway.lookups import Revealed, RevealQuestion, reveal
 from gateway.policy.request import StoreState
 from gateway.policy.response import Outcome, decide_response
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
-from gateway.vocabulary.decision import Reason, Release, ResponseDecision, Withhold
+from gateway.vocabulary.decision import Challenge, Prompt, Reason, Release, ResponseDecision, Withhold
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.limits import Charge
 from gateway.vocabulary.messages import ResponseFacts
@@ -33,6 +33,7 @@ async def spend(
         charge=charge,
         add_credentials=tuple(given),
         drop_credentials=(),
+        step_up_ms=exchange.realm.sessions.step_up_s * 1000,
     )
     store, revealed = StoreState.UP, None
     try:
@@ -62,7 +63,7 @@ def release(
 ) -> ResponseAction:
     """Let the app's answer leave, and record the controls it brought near their bound."""
     if isinstance(decision, Release):
-        records.note_controls(exchange, services, decision.near, decision.would)
+        records.note_controls(exchange, services, decision.near, decision.would, decision.would_ask)
     return Pass(headers.back(exchange, response.headers))
 
 
@@ -81,7 +82,9 @@ def withhold(
     if not isinstance(decision, Withhold):
         raise TypeError(f"not a withholding: {decision}")
     telemetry.WITHHELD.labels(exchange.app.name, decision.control.value if decision.control else "").inc()
-    records.note_controls(exchange, services, (), decision.would)
+    records.note_controls(exchange, services, (), decision.would, decision.would_ask)
+    if decision.reason is Reason.STEP_UP_OWED:
+        return _ask(exchange, services, decision)
     records.soon(
         exchange,
         services,
@@ -103,3 +106,19 @@ def withhold(
             clear=decision.reason is Reason.ACCOUNT_LOCKED,
         )
     )
+
+
+def _ask(exchange: Exchange, services: Services, decision: Withhold) -> Answer:
+    """Keep the app's answer and ask for a fresh code; then the person asks the app again."""
+    records.soon(
+        exchange,
+        services,
+        EventKind.STEP_UP_ASKED,
+        rule=decision.rule,
+        reason=decision.reason,
+        status=decision.status,
+        control=decision.control,
+        detail=(("why", "soft-bound"), ("withheld", "true")),
+    )
+    asked = Challenge(decision.rule, decision.reason, Prompt.STEP_UP, decision.control)
+    return Answer(challenge(exchange, asked, returning.step_up_path(exchange, services)))

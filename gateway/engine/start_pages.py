@@ -1,13 +1,14 @@
 """before-login: who somebody is and the second factor first, the app's own password next."""
 
-from gateway.accounts import invitation, names, verification
+from gateway.accounts import invitation, names
 from gateway.accounts.store import AttemptFault, InvitationProven
-from gateway.accounts.verification import Refused, Verified
+from gateway.accounts.verification import Refused
 from gateway.engine import records
 from gateway.engine.browsers import browser_label
-from gateway.engine.factor_pages import HASH_COST, away, status_of, tell_refused
+from gateway.engine.factor_pages import away, status_of, tell_refused
 from gateway.engine.login_answers import note_opened, relative, session_cookie
 from gateway.engine.replies import redirect, refusal
+from gateway.engine.step_up_pages import check_either
 from gateway.engine.visitor import Visitor
 from gateway.pages import views
 from gateway.policy import params
@@ -48,7 +49,7 @@ async def take_start(visitor: Visitor) -> Reply:
     if by == "invitation":
         return await _start_invited(visitor, ref, wanted, form["invitation"])
     typed = form.get("code", "")
-    found = await _check_either(visitor, ref, typed)
+    found = await check_either(services, exchange.realm, ref, typed)
     if isinstance(found, Refused):
         known = await records.known_name(services, ref)
         error = tell_refused(visitor, ref, found, named=known is not None)
@@ -59,23 +60,6 @@ async def take_start(visitor: Visitor) -> Reply:
     # With Basic the app checks the password on every request, so nothing more is owed than the agreement of names.
     stage = Stage.FULL if exchange.app.basic is Basic.LOGIN else Stage.CODE_FIRST
     return await _started(visitor, ref, stage, wanted, None)
-
-
-async def _check_either(visitor: Visitor, ref: AccountRef, typed: str) -> Verified | Refused:
-    services, realm = visitor.services, visitor.exchange.realm
-    if len([char for char in typed if char.isalnum()]) <= 10:
-        return await verification.verify_code(
-            services.accounts,
-            services.keys.sealing,
-            ref.id,
-            typed,
-            realm.budget,
-            services.clock.now_ms(),
-            dormant_s=realm.dormant_s,
-        )
-    return await verification.verify_recovery(
-        services.accounts, ref.id, typed, realm.budget, HASH_COST, dormant_s=realm.dormant_s
-    )
 
 
 async def _start_invited(visitor: Visitor, ref: AccountRef, wanted: str, typed: str) -> Reply:

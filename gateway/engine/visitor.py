@@ -10,7 +10,7 @@ from gateway.policy.policy import Basic
 from gateway.sessions import forms
 from gateway.vocabulary.identity import AccountRef, Stage
 
-_FORMS_OF = {"logout": ("logout", "code", "recovery", "invitation", "enrol")}
+_FORMS_OF = {"logout": ("logout", "code", "recovery", "invitation", "enrol", "step-up")}
 """Pages whose form leads to another page: each shows one token, also beside its button to sign out."""
 
 

@@ -21,6 +21,7 @@ def measure(
     *,
     listed_weight_milli: int,
     hard: int,
+    soft: int | None = None,
 ) -> Measured:
     """Measure a response that opens *opened* and lists *listed* against *hard* patients per window.
 
@@ -33,8 +34,9 @@ def measure(
     before = _weight(len(had), len(had_opened), listed_weight_milli)
     after = _weight(len(had.union(opened, listed)), len(had_opened.union(opened)), listed_weight_milli)
     bound = hard * OPENED_MILLI
+    asks = bound if soft is None else min(soft, hard) * OPENED_MILLI
     if after <= bound:
-        return Measured(before, after, bound, 0)
+        return Measured(before, after, bound, 0, asks)
     going = [(seen[member], listed_weight_milli) for member in had.difference(opened, listed)]
     going += [
         (last_opened[member], OPENED_MILLI - listed_weight_milli) for member in had_opened.difference(opened)
@@ -44,8 +46,8 @@ def measure(
     for at_ms, weight in sorted(going):
         left -= weight
         if left <= bound:
-            return Measured(before, after, bound, (at_ms + window_ms - now_ms) * 1000)
-    return Measured(before, after, bound, window_ms * 1000)
+            return Measured(before, after, bound, (at_ms + window_ms - now_ms) * 1000, asks)
+    return Measured(before, after, bound, window_ms * 1000, asks)
 
 
 def _weight(patients: int, opened: int, listed_weight_milli: int) -> int:

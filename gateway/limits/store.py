@@ -6,7 +6,18 @@ from functools import lru_cache
 from typing import Any
 
 from gateway.valkey.client import Store
-from gateway.vocabulary.limits import WINDOW_S, Charge, Control, Exhausted, LimitSet, Mode, Spent
+from gateway.vocabulary.limits import (
+    WINDOW_S,
+    Asked,
+    Charge,
+    Control,
+    Exhausted,
+    Limit,
+    LimitSet,
+    Mode,
+    Outcome,
+    Spent,
+)
 
 _KINDS = {
     Control.REQUESTS: "g",
@@ -20,7 +31,8 @@ _KINDS = {
     Control.PROBES_1H: "o",
     Control.SIGHTINGS_1H: "s",
 }
-_MODES = {Mode.ENFORCE: "e", Mode.OBSERVE: "o"}
+_MODES = {Mode.ENFORCE: "e", Mode.SOFT: "s", Mode.OBSERVE: "o"}
+_COMMITTED, _DENIED = 1, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,7 @@ class Used:
     control: Control
     used_milli: int
     hard: int
+    soft: int | None = None
 
 
 @lru_cache(maxsize=10_000)
@@ -51,8 +64,14 @@ def account_keys(account_id: str) -> AccountKeys:
 @lru_cache(maxsize=1024)
 def encode_limits(limits: LimitSet) -> str:
     """Return *limits* as the one argument that limits.lua parses, positions in the set's order."""
-    told = "".join(f"|{_KINDS[one.control]},{one.hard},{_MODES[one.mode]}" for one in limits.limits)
+    told = "".join(
+        f"|{_KINDS[one.control]},{_soft(one)},{one.hard},{_MODES[one.mode]}" for one in limits.limits
+    )
     return f"{limits.listed_weight_milli}{told}"
+
+
+def _soft(limit: Limit) -> int:
+    return limit.hard if limit.soft is None else min(limit.soft, limit.hard)
 
 
 def encode_costs(charge: Charge) -> tuple[int, int, int, int, int]:
@@ -66,15 +85,16 @@ def distinct_members(charge: Charge) -> tuple[list[bytes], list[bytes]]:
     return list(opened), [member for member in dict.fromkeys(charge.listed) if member not in opened]
 
 
-def read_spend(limits: LimitSet, reply: Sequence[Any]) -> Spent | Exhausted:
-    """Return what limits.lua answered: committed, or refused with nothing committed."""
-    if reply[0] == 1:
-        return Spent(near=_controls(limits, reply[1]), would=_controls(limits, reply[2]))
-    return Exhausted(
-        control=limits.limits[reply[1] - 1].control,
-        retry_after_s=max(1, -(-reply[2] // 1_000_000)),
-        would=_controls(limits, reply[3]),
-    )
+def read_spend(limits: LimitSet, reply: Sequence[Any]) -> Outcome:
+    """Return what limits.lua answered: committed, or refused or asked about with nothing committed."""
+    how, which, number, *told = reply
+    would, would_ask = (_controls(limits, positions) for positions in told)
+    if how == _COMMITTED:
+        return Spent(_controls(limits, which), would, would_ask, _controls(limits, number))
+    control = limits.limits[which - 1].control
+    if how == _DENIED:
+        return Exhausted(control, max(1, -(-number // 1_000_000)), would, would_ask)
+    return Asked(control, would, would_ask)
 
 
 async def usage(store: Store, account_id: str, limits: LimitSet) -> tuple[Used, ...]:
@@ -88,7 +108,7 @@ async def usage(store: Store, account_id: str, limits: LimitSet) -> tuple[Used, 
         "ecluse_usage", [keys.patients, keys.opened, keys.counters], [encode_limits(limits)]
     )
     return tuple(
-        Used(one.control, used if _KINDS[one.control].startswith("p") else used * 1000, one.hard)
+        Used(one.control, used if _KINDS[one.control].startswith("p") else used * 1000, one.hard, one.soft)
         for one, used in zip(limits.limits, reply, strict=True)
     )
 

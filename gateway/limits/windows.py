@@ -17,18 +17,21 @@ def bucket_of(now_us: int, window_us: int) -> int:
     return now_us // (window_us // SUB_BUCKETS)
 
 
-def measure(spent: Mapping[int, int], now_us: int, window_us: int, cost: int, hard: int) -> Measured:
+def measure(
+    spent: Mapping[int, int], now_us: int, window_us: int, cost: int, hard: int, soft: int | None = None
+) -> Measured:
     """Measure *cost* against *hard* per window, given what was *spent* by sub-bucket number."""
+    bound = hard if soft is None else min(soft, hard)
     newest = bucket_of(now_us, window_us)
     counted = range(newest - SUB_BUCKETS, newest + 1)
     before = sum(spent.get(number, 0) for number in counted)
     after = before + cost
     if after <= hard:
-        return Measured(before, after, hard, 0)
+        return Measured(before, after, hard, 0, bound)
     left = after
     for number in counted:
         left -= spent.get(number, 0)
         if left <= hard:
             gone_us = (number + SUB_BUCKETS + 1) * (window_us // SUB_BUCKETS)
-            return Measured(before, after, hard, gone_us - now_us)
-    return Measured(before, after, hard, window_us)
+            return Measured(before, after, hard, gone_us - now_us, bound)
+    return Measured(before, after, hard, window_us, bound)

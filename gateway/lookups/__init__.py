@@ -8,7 +8,7 @@ from typing import Any
 from gateway.limits.store import account_keys, distinct_members, encode_costs, encode_limits, read_spend
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.vocabulary.identity import Stage, Standing
-from gateway.vocabulary.limits import Charge, Exhausted, LimitSet, Spent
+from gateway.vocabulary.limits import Charge, LimitSet, Outcome, Spent
 
 _MOST_CLASSES = 100_000
 _MOST_CREDENTIALS = 256
@@ -20,7 +20,8 @@ class EnterQuestion:
     """Who stands at the door. *credentials* are keyed hashes of the app credentials shown.
 
     Without *session_id* only the account's standing is asked (service accounts). A request is spent
-    when *spend_request* holds and the session is FULL, or there is none to ask about.
+    when *spend_request* holds and the session is FULL, or there is none to ask about. *step_up_ms*: how
+    long a fresh code stays fresh.
     """
 
     account_id: str
@@ -31,6 +32,7 @@ class EnterQuestion:
     absolute_ms: int
     pending_ms: int
     spend_request: bool
+    step_up_ms: int = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Entered:
 
     *expired*: the session was there and outlived one of its lifetimes. *known*: for each credential
     asked about, whether the app gave it to this very session. *spend* None: no request was to be spent.
+    *owes*: why this session owes a fresh code, None when it owes none; *fresh*: it gave one lately.
     """
 
     standing: Standing
@@ -50,7 +53,9 @@ class Entered:
     login: str | None
     address: str
     enrolled: bool
-    spend: Spent | Exhausted | None
+    spend: Outcome | None
+    owes: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class RevealQuestion:
     charge: Charge
     add_credentials: tuple[str, ...] = ()
     drop_credentials: tuple[str, ...] = ()
+    step_up_ms: int = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class Revealed:
 
     standing: Standing
     live: bool
-    spend: Spent | Exhausted
+    spend: Outcome
 
 
 async def enter(
@@ -101,7 +107,8 @@ async def enter(
         reply = await _enter(store, question, believed, limits)
         if reply[0] == b"class-is":
             raise StoreUnavailable("the account's class changed twice within one request")
-    standing, stage, expired, known, account_class, establishment, login, address, enrolled, spend = reply
+    standing, stage, expired, known, account_class, establishment, *rest = reply
+    login, address, enrolled, spend, owes, fresh = rest
     bits = tuple(bit == _KNOWN for bit in known)
     return Entered(
         standing=Standing(standing.decode()),
@@ -114,6 +121,8 @@ async def enter(
         address=address.decode(),
         enrolled=enrolled == 1,
         spend=read_spend(limits, spend) if spend is not None else None,
+        owes=_text(owes),
+        fresh=fresh == 1,
     )
 
 
@@ -136,7 +145,7 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
             "0" if question.session_id is None else "1",
             encode_limits(question.limits),
             *encode_costs(charge),
-            *(len(added), len(dropped), len(opened)),
+            *(len(added), len(dropped), len(opened), question.step_up_ms),
             *added,
             *dropped,
             *opened,
@@ -157,7 +166,7 @@ async def _enter(store: Store, question: EnterQuestion, believed: str, limits: L
         [
             "0" if question.session_id is None else "1",
             question.app,
-            *(question.idle_ms, question.absolute_ms, question.pending_ms),
+            *(question.idle_ms, question.absolute_ms, question.pending_ms, question.step_up_ms),
             "1" if question.spend_request else "0",
             believed,
             encode_limits(limits),

@@ -8,24 +8,33 @@ local function lookups_standing(state)
   return state or 'absent'
 end
 
+-- Whether soft bounds ask nothing: a fresh code was given, or there is nobody to give one.
+local function lookups_unasked(has_session, secret, fresh)
+  return fresh or not has_session or not secret
+end
+
 local function lookups_closed(standing)
   return standing == 'locked' or standing == 'retired'
 end
 
 -- KEYS: marker, account, session, counters.
--- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, spend a request (1/0), class believed,
+-- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, step_up_ms, spend a request (1/0), class believed,
 -- limits, then hashes of the credentials shown.
 -- Returns {'class-is', class} and has done nothing, when a request is to be spent under another class;
--- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend}.
+-- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes, fresh}: owes
+-- is the word for a fresh code that this session has not given since it was asked of the account, or false; fresh tells
+-- whether one was given less than step_up_ms ago.
 redis.register_function('ecluse_enter', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
-  local account = redis.call('HMGET', keys[2], 'state', 'class', 'establishment', 'login', 'epoch', 'secret')
+  local account = redis.call('HMGET', keys[2], 'state', 'class', 'establishment', 'login', 'epoch', 'secret',
+    'owes_until_ms', 'owes_since_ms', 'owes_why')
   local standing, at_us = lookups_standing(account[1]), now_us()
   local at_ms = math.floor(at_us / 1000)
-  local has_session, first_credential = args[2] == '1', 10
-  local stage, expired, address, known = false, 0, '', {}
-  local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address' }
+  local has_session, first_credential = args[2] == '1', 11
+  local stage, expired, address, known, owes, fresh = false, 0, '', {}, false, 0
+  local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address', 'stepped_ms' }
+  local first_known = #fields + 1
 
   if has_session and not lookups_closed(standing) then
     for i = first_credential, #args do
@@ -41,8 +50,14 @@ redis.register_function('ecluse_enter', function(keys, args)
       end
       if at_ms - created_ms < life_ms and at_ms - seen_ms < tonumber(args[4]) then
         stage, address = session[2], session[6] or ''
-        for i = 7, #fields do
+        for i = first_known, #fields do
           known[#known + 1] = session[i] and '1' or '0'
+        end
+        if (tonumber(account[7]) or 0) > at_ms and (tonumber(session[7]) or 0) < (tonumber(account[8]) or 0) then
+          owes = account[9]
+        end
+        if session[7] and at_ms - tonumber(session[7]) < tonumber(args[7]) then
+          fresh = 1
         end
       else
         expired = 1
@@ -50,14 +65,14 @@ redis.register_function('ecluse_enter', function(keys, args)
     end
   end
 
-  local spends = args[7] == '1' and not lookups_closed(standing) and (stage == 'full' or not has_session)
-  if spends and (account[2] or '') ~= args[8] then
+  local spends = args[8] == '1' and not lookups_closed(standing) and (stage == 'full' or not has_session)
+  if spends and (account[2] or '') ~= args[9] then
     return { 'class-is', account[2] or '' }
   end
   if stage and at_ms - seen_ms >= LOOKUPS_REFRESH_MS then
     local writes = { 'seen_ms', whole(at_ms) }
-    for i = 7, #fields do
-      if known[i - 6] == '1' then
+    for i = first_known, #fields do
+      if known[i - first_known + 1] == '1' then
         writes[#writes + 1] = fields[i]
         writes[#writes + 1] = whole(at_ms)
       end
@@ -66,11 +81,12 @@ redis.register_function('ecluse_enter', function(keys, args)
   end
   local spend = false
   if spends then
-    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[9]), { g = 1 }, {}, {})
+    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[10]), { g = 1 }, {}, {},
+      lookups_unasked(has_session, account[6], fresh == 1))
   end
   return {
     standing, stage, expired, table.concat(known), account[2], account[3], account[4], address,
-    account[6] and 1 or 0, spend,
+    account[6] and 1 or 0, spend, owes, fresh,
   }
 end)
 
@@ -96,43 +112,45 @@ end
 
 -- KEYS: marker, account, session, patients, opened, counters.
 -- ARGV: store id, has session (1/0), limits, rows, bytes, exports, probes, sightings, number of credentials to add,
--- to drop, number of patients opened, then those credentials, the opened patients, and the listed ones.
+-- to drop, number of patients opened, step_up_ms, then those credentials, the opened patients, and the listed ones.
 -- Returns {standing, live, spend}.
 redis.register_function('ecluse_reveal', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
-  local account = redis.call('HMGET', keys[2], 'state', 'epoch')
+  local account = redis.call('HMGET', keys[2], 'state', 'epoch', 'secret')
+  local at_us, fresh = now_us(), false
   local standing, has_session = lookups_standing(account[1]), args[2] == '1'
   if lookups_closed(standing) then
     return { standing, 0, false }
   end
   if has_session then
-    local session = redis.call('HMGET', keys[3], 'created_ms', 'epoch')
+    local session = redis.call('HMGET', keys[3], 'created_ms', 'epoch', 'stepped_ms')
     if not session[1] or (session[2] or '0') ~= (account[2] or '0') then
       return { standing, 0, false }
     end
+    fresh = session[3] and math.floor(at_us / 1000) - tonumber(session[3]) < tonumber(args[12])
   end
   local add, drop, opened_count = tonumber(args[9]), tonumber(args[10]), tonumber(args[11])
-  local opened, listed, first = {}, {}, 12 + add + drop
+  local opened, listed, first = {}, {}, 13 + add + drop
   for i = first, first + opened_count - 1 do
     opened[#opened + 1] = args[i]
   end
   for i = first + opened_count, #args do
     listed[#listed + 1] = args[i]
   end
-  local at_us = now_us()
   local costs = {
     r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]), o = tonumber(args[7]), s = tonumber(args[8]),
   }
   local account_keys = { patients = keys[4], opened = keys[5], counters = keys[6] }
-  local spend = limits_spend(at_us, account_keys, limits_parse(args[3]), costs, opened, listed)
+  local spend = limits_spend(at_us, account_keys, limits_parse(args[3]), costs, opened, listed,
+    lookups_unasked(has_session, account[3], fresh))
   -- The application's answer leaves only when the charge was committed, and its cookies with it.
   if has_session and spend[1] == 1 then
     local at_ms = whole(math.floor(at_us / 1000))
-    for i = 12, 11 + add do
+    for i = 13, 12 + add do
       redis.call('HSET', keys[3], 'j:' .. args[i], at_ms)
     end
-    for i = 12 + add, 11 + add + drop do
+    for i = 13 + add, 12 + add + drop do
       redis.call('HDEL', keys[3], 'j:' .. args[i])
     end
     if add > 0 then

@@ -22,6 +22,7 @@ _TEXTS: dict[Reason, str] = {
     Reason.ENROLMENT_OWED: "enrolment-owed",
     Reason.LOGIN_OWED: "no-session",
     Reason.BINDING_BROKEN: "session-expired",
+    Reason.STEP_UP_OWED: "step-up-owed",
     Reason.MALFORMED_REQUEST: "malformed",
     Reason.UNKNOWN_HOST: "malformed",
     Reason.UNKNOWN_METHOD: "malformed",
@@ -65,8 +66,11 @@ _CONTROL_TEXTS: dict[Control, str] = {
 def text_key(reason: Reason, control: Control | None = None) -> str:
     """Return the start of the catalogue keys (``refusal.<name>``) that tell *reason* to a person.
 
-    *control* chooses the text of a limit or cap. Reasons that reach nobody have the general text.
+    *control* chooses the text of a limit or cap; with STEP_UP_OWED it tells that the application was asked
+    already, unless it is the limit of requests. Reasons that reach nobody have the general text.
     """
+    if reason is Reason.STEP_UP_OWED and control not in {None, Control.REQUESTS}:
+        return "refusal.step-up-withheld"
     if control is not None and reason in {Reason.LIMIT, Reason.CAP}:
         return f"refusal.{_CONTROL_TEXTS[control]}"
     return f"refusal.{_TEXTS.get(reason, 'other')}"

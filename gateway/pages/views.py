@@ -1,8 +1,9 @@
 """The pages: one function each, from values to a Reply. They know no request, no session and no store.
 
-Forms post to ``{prefix}code``, ``recovery``, ``invitation``, ``enrol``, ``start``, ``sessions``, ``logout``.
-Their fields are ``code``, ``login``, ``invitation``, ``session``, ``next`` and ``token`` (the proof that the
-form is ours, from the caller). Links lead to GET ``{prefix}``, ``code``, ``recovery``, ``sessions`` and
+Forms post to ``{prefix}code``, ``recovery``, ``invitation``, ``enrol``, ``start``, ``step-up``, ``sessions``,
+``logout``. Their fields are ``code``, ``login``, ``invitation``, ``session``, ``next``, ``need``, ``words``, ``to`` and
+``token`` (the proof that the form is ours, from the caller). Links lead to GET ``{prefix}``, ``code``, ``recovery``,
+``sessions``, ``step-up?by=recovery&to=...`` and
 ``start?by=recovery|invitation&next=...``. Replies carry no Content-Length.
 """
 
@@ -24,6 +25,7 @@ from gateway.policy.policy import Body
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.limits import Control
 from gateway.vocabulary.messages import Headers, Reply
+from gateway.vocabulary.need import STEP_UP_NEEDS, Need
 
 __all__ = [
     "ALL_SESSIONS",
@@ -44,6 +46,7 @@ __all__ = [
     "sessions",
     "signed_out",
     "start",
+    "step_up",
     "stylesheet",
 ]
 
@@ -72,6 +75,10 @@ class FormError(StrEnum):
     TOO_MANY = "too-many"
     EXPIRED = "expired"
     """The form or its step is too old."""
+    NEED = "need"
+    """No reason was chosen, or OTHER without words."""
+    PERSONAL = "personal"
+    """The words hold what may be a patient's; they would stay in the log for years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +187,28 @@ def start(
     return _form(look, "start", token, error, retry_after_s, status, kind=f"start-{by}", **values)
 
 
+def step_up(
+    look: Look,
+    *,
+    token: str,
+    to: str = "",
+    needs: Sequence[Need] = STEP_UP_NEEDS,
+    chosen: Need | None = None,
+    words: str = "",
+    by: Literal["code", "recovery"] = "code",
+    error: FormError | None = None,
+    retry_after_s: int | None = None,
+    status: int = 200,
+) -> Reply:
+    """Return the page that asks a person with a session for a fresh code and why so much is needed.
+
+    *to* is the sealed way back. The form sends ``need``, ``words``, ``code`` (or a recovery code) and ``to``.
+    """
+    values = {"to": to, "needs": needs, "chosen": chosen, "words": words, "by": by}
+    values["faulty"] = "need" if error in {FormError.NEED, FormError.PERSONAL} else "code"
+    return _form(look, "step_up", token, error, retry_after_s, status, kind=by, **values)
+
+
 def sessions(look: Look, *, token: str, sessions: Sequence[SessionRow], zone: str = "Europe/Paris") -> Reply:
     """Return the person's open sessions, each with a button that closes it, and one that closes all.
 
@@ -230,8 +259,12 @@ def refusal(
     retry_after_s: int | None = None,
     login_path: str | None = None,
     control: Control | None = None,
+    asks_code: bool = False,
 ) -> Reply:
-    """Return the page of a refusal: what happened, what to do, the *reference* to quote; never a count."""
+    """Return the page of a refusal: what happened, what to do, the *reference* to quote; never a count.
+
+    *asks_code*: *login_path* leads to a page that asks for a code, and not to a login.
+    """
     wait = None if retry_after_s is None else duration(retry_after_s, look.language)
     return page(
         look,
@@ -242,6 +275,7 @@ def refusal(
         wait=wait,
         reference=reference,
         login_path=_local(login_path) if login_path else None,
+        asks_code=asks_code,
     )
 
 
@@ -297,7 +331,7 @@ def _message(look: Look, kind: str, error: FormError, retry_after_s: int | None)
     match error:
         case FormError.TOO_MANY if retry_after_s is not None:
             return texts.text("error.too-many.wait", wait=duration(retry_after_s, look.language))
-        case FormError.TOO_MANY | FormError.EXPIRED:
+        case FormError.TOO_MANY | FormError.EXPIRED | FormError.NEED | FormError.PERSONAL:
             return texts.text(f"error.{error}")
         case FormError.WRONG | FormError.MALFORMED:
             return texts.text(f"error.{error}.{kind}")

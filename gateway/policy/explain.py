@@ -10,7 +10,7 @@ from gateway.policy.policy import App, Basic, Flow, Policy, Route
 from gateway.policy.request import Situation, StoreState, decide_request
 from gateway.vocabulary.decision import Challenge, Forward, RequestDecision
 from gateway.vocabulary.identity import Stage, Standing
-from gateway.vocabulary.limits import LimitSet
+from gateway.vocabulary.limits import Limit, LimitSet
 from gateway.vocabulary.logins import LoginRule
 from gateway.vocabulary.messages import RequestFacts
 from gateway.vocabulary.records import REVEALING, RouteKind
@@ -224,9 +224,14 @@ def _cost(
         told.append(f"reveals {', '.join(route.categories)} ({route.sensitivity.value})")
     if app.flow is Flow.BEFORE_LOGIN:
         told.append("code asked before the app's own login")
-    bounds = ", ".join(f"{limit.control.value} {limit.hard} ({limit.mode.value})" for limit in limits.limits)
+    bounds = ", ".join(_bounds(limit) for limit in limits.limits)
     told.append(f"class {limits.name}: {bounds}")
     return tuple(told)
+
+
+def _bounds(limit: Limit) -> str:
+    soft = "" if limit.soft is None else f"{limit.soft}/"
+    return f"{limit.control.value} {soft}{limit.hard} ({limit.mode.value})"
 
 
 def _weight(kind: RouteKind, limits: LimitSet) -> str:

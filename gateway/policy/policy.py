@@ -56,6 +56,13 @@ class PathAllowance(StrEnum):
     BACKSLASH = "backslash"
 
 
+class StepUp(StrEnum):
+    """When a door asks a full session for a fresh code. OWED: when the account owes one and patients are named."""
+
+    OWED = "owed"
+    ALWAYS = "always"
+
+
 class StoreDown(StrEnum):
     """What ``page`` routes do while the store does not answer."""
 
@@ -76,6 +83,7 @@ class Route:
     sensitivity: Sensitivity = Sensitivity.ADMINISTRATIVE
     websocket: bool = False
     stream: bool = False
+    step_up: StepUp = StepUp.OWED
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +149,16 @@ class FailureBudget:
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """Lifetimes on the store's clock; *at_most* per account and app, the oldest one is closed."""
+    """Lifetimes on the store's clock; *at_most* per account and app, the oldest one is closed.
+
+    *step_up_s*: how long a fresh code stays fresh.
+    """
 
     idle_s: int = 1_800
     absolute_s: int = 43_200
     at_most: int = 2
     pending_s: int = 300
+    step_up_s: int = 3_600
 
 
 @dataclass(frozen=True, slots=True)

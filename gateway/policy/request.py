@@ -6,7 +6,7 @@ from enum import StrEnum
 from gateway.policy.policy import Flow, Strangers
 from gateway.vocabulary.decision import Challenge, Forward, Prompt, Reason, Refuse, RequestDecision
 from gateway.vocabulary.identity import Stage, Standing
-from gateway.vocabulary.limits import Exhausted, Spent
+from gateway.vocabulary.limits import Control, Exhausted, Outcome, Spent
 from gateway.vocabulary.records import REVEALING, RouteKind
 
 
@@ -41,7 +41,9 @@ class Situation:
     *door*: the request stands at a login door (a login route, or an attempt). *name_agrees* tells, for
     an attempt in a before-login app, whether the typed name is the session's; None when not asked.
     *credentials*: how many app credentials came along; *known*: how many of them this session was given.
-    *needs_credential*: this app shows itself by cookies, so a session without any of them is broken.
+    *owes*: the account owes a fresh code that this session has not given; *step_up*: this door always
+    wants one; *fresh*: the session gave one lately. *needs_credential*: this app shows itself by cookies,
+    so a session without any of them is broken.
     """
 
     rule: str
@@ -60,11 +62,14 @@ class Situation:
     stage: Stage | None = None
     enrolled: bool = False
     grace: bool = False
+    owes: bool = False
+    step_up: bool = False
+    fresh: bool = False
     name_agrees: bool | None = None
     credentials: int = 0
     known: int = 0
     needs_credential: bool = True
-    spend: Spent | Exhausted | None = None
+    spend: Outcome | None = None
 
 
 def decide_request(s: Situation) -> RequestDecision:
@@ -101,6 +106,8 @@ def _service(s: Situation) -> RequestDecision:
         return Refuse(s.rule, Reason.ACCOUNT_LOCKED, 403)
     if isinstance(s.spend, Exhausted):
         return _rate(s, s.spend)
+    if s.step_up:
+        return Refuse(s.rule, Reason.STEP_UP_OWED, 403)
     return _forward(s, Reason.SERVICE_ACCOUNT)
 
 
@@ -119,7 +126,18 @@ def _with_session(s: Situation) -> RequestDecision:
             return Challenge(s.rule, Reason.BINDING_BROKEN, Prompt.LOGIN)
         if s.kind in REVEALING and s.needs_credential:
             return Challenge(s.rule, Reason.BINDING_BROKEN, Prompt.LOGIN)
+    asking = s.spend.asks if isinstance(s.spend, Spent) else ()
+    if (s.owes and s.kind in REVEALING) or (s.step_up and not s.fresh):
+        return _ask(s, None)
+    if asking and s.kind in REVEALING:
+        return _ask(s, asking[0])
     return _forward(s, Reason.SESSION_FULL)
+
+
+def _ask(s: Situation, control: Control | None) -> RequestDecision:
+    if not s.enrolled:
+        return Refuse(s.rule, Reason.STEP_UP_OWED, 403)
+    return Challenge(s.rule, Reason.STEP_UP_OWED, Prompt.STEP_UP, control)
 
 
 def _without_session(s: Situation) -> RequestDecision:
@@ -157,10 +175,10 @@ def _entrance(s: Situation) -> Prompt:
 
 
 def _rate(s: Situation, spend: Exhausted) -> Refuse:
-    return Refuse(s.rule, Reason.LIMIT, 429, spend.control, spend.retry_after_s, spend.would)
+    return Refuse(s.rule, Reason.LIMIT, 429, spend.control, spend.retry_after_s, spend.would, spend.would_ask)
 
 
 def _forward(s: Situation, reason: Reason) -> Forward:
     if isinstance(s.spend, Spent):
-        return Forward(s.rule, reason, s.spend.near, s.spend.would)
+        return Forward(s.rule, reason, s.spend.near, s.spend.would, s.spend.would_ask)
     return Forward(s.rule, reason)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from gateway.policy.request import StoreState
 from gateway.vocabulary.decision import Reason, Release, ResponseDecision, Withhold
 from gateway.vocabulary.identity import Standing
-from gateway.vocabulary.limits import Exhausted, Spent
+from gateway.vocabulary.limits import Asked, Exhausted, Spent
+from gateway.vocabulary.limits import Outcome as SpendOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Outcome:
     store: StoreState = StoreState.UNASKED
     standing: Standing = Standing.ACTIVE
     live: bool = True
-    spend: Spent | Exhausted | None = None
+    spend: SpendOutcome | None = None
 
 
 def decide_response(o: Outcome) -> ResponseDecision:
@@ -38,8 +39,12 @@ def decide_response(o: Outcome) -> ResponseDecision:
             return Withhold(o.rule, Reason.ACCOUNT_LOCKED, 403)
         return Withhold(o.rule, Reason.SESSION_EXPIRED, 401)
     if isinstance(o.spend, Exhausted):
-        return Withhold(o.rule, Reason.CAP, 429, o.spend.control, o.spend.retry_after_s, o.spend.would)
+        told = (o.spend.would, o.spend.would_ask)
+        return Withhold(o.rule, Reason.CAP, 429, o.spend.control, o.spend.retry_after_s, *told)
+    if isinstance(o.spend, Asked):
+        told = (o.spend.would, o.spend.would_ask)
+        return Withhold(o.rule, Reason.STEP_UP_OWED, 401, o.spend.control, None, *told)
     reason = Reason.WITHIN_CAPS if o.reveals else Reason.REVEALS_NOBODY
     if isinstance(o.spend, Spent):
-        return Release(o.rule, reason, o.spend.near, o.spend.would)
+        return Release(o.rule, reason, o.spend.near, o.spend.would, o.spend.would_ask)
     return Release(o.rule, reason)

@@ -66,7 +66,30 @@ do
         return {'ok', unpack(closed)}
     end
 
-    -- A step up: everything moves to a new id and the old one is dead.
+    -- A step up within a full session: a fresh code was given. All of it moves to a new id, and it lives no longer
+    -- than it would have. args: old session id, new session id.
+    local function session_step_up(keys, args)
+        local refusal = guard(keys, args)
+        if refusal then return refusal end
+        local stem, old, new = prefix(keys[2]), args[2], args[3]
+        local known = redis.call('HMGET', keys[2], 'state', 'epoch')
+        if known[1] == 'locked' or known[1] == 'retired' then
+            return {'refused', known[1]}
+        end
+        local session = redis.call('HMGET', stem .. 'session:' .. old, 'app', 'epoch', 'stage')
+        if not session[1] or session[2] ~= (known[2] or '0') or session[3] ~= 'full' then
+            return {'refused', 'no-session'}
+        end
+        local index_key, member = stem .. 'sessions', session[1] .. '/' .. old
+        local since = redis.call('ZSCORE', index_key, member) or whole(now_ms())
+        redis.call('ZREM', index_key, member)
+        redis.call('ZADD', index_key, since, session[1] .. '/' .. new)
+        redis.call('RENAME', stem .. 'session:' .. old, stem .. 'session:' .. new)
+        redis.call('HSET', stem .. 'session:' .. new, 'stepped_ms', whole(now_ms()), 'seen_ms', whole(now_ms()))
+        return {'ok'}
+    end
+
+    -- A session comes further: everything moves to a new id and the old one is dead.
     -- args: old session id, new session id, new stage, at most, lifetime ms, hashes to add to the jar.
     local function session_promote(keys, args)
         local refusal = guard(keys, args)
@@ -232,6 +255,7 @@ do
 
     redis.register_function('ecluse_session_open', session_open)
     redis.register_function('ecluse_session_promote', session_promote)
+    redis.register_function('ecluse_session_step_up', session_step_up)
     redis.register_function('ecluse_session_note_invitation', session_note_invitation)
     redis.register_function('ecluse_session_get', session_get)
     redis.register_function('ecluse_session_close', session_close)

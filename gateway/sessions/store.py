@@ -114,6 +114,16 @@ class SessionStore:
         args = [session_id, fresh, stage.value, rules.at_most, _lifetime_ms(stage, rules), *add_jar]
         return _opened(fresh, await self._call("session_promote", account_id, *args))
 
+    async def step_up(self, account_id: str, session_id: str, fresh_id: str) -> Opened:
+        """Note that a full session has just given a fresh code; it goes on as *fresh_id*, and ends when it would have.
+
+        What the account owed is paid for this session alone.
+
+        Raises:
+            SessionRefused: the session is gone or not full, or the account is locked or retired.
+        """
+        return _opened(fresh_id, await self._call("session_step_up", account_id, session_id, fresh_id))
+
     async def note_invitation(
         self, account_id: str, session_id: str, invitation: str, rules: SessionRules
     ) -> bool:

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     ENROLMENT_OWED = "enrolment-owed"
     LOGIN_OWED = "login-owed"
     BINDING_BROKEN = "binding-broken"
+    STEP_UP_OWED = "step-up-owed"
 
     MALFORMED_REQUEST = "malformed-request"
     UNKNOWN_HOST = "unknown-host"
@@ -66,6 +67,8 @@ class Prompt(StrEnum):
     INVITATION = "invitation"
     START = "start"
     """Name and code, in before-login apps."""
+    STEP_UP = "step-up"
+    """A fresh code and the reason, within an open session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +79,17 @@ class Forward:
     reason: Reason
     near: tuple[Control, ...] = ()
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Ask the person for something first."""
+    """Ask the person for something first. *control*: it is past its soft bound."""
 
     rule: str
     reason: Reason
     prompt: Prompt
+    control: Control | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class Refuse:
     control: Control | None = None
     retry_after_s: int | None = None
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
 
 
 RequestDecision = Forward | Challenge | Refuse
@@ -110,6 +116,7 @@ class Release:
     reason: Reason
     near: tuple[Control, ...] = ()
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ class Withhold:
     control: Control | None = None
     retry_after_s: int | None = None
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
 
 
 ResponseDecision = Release | Withhold

@@ -56,6 +56,10 @@ class EventKind(StrEnum):
     AUDIT_PROVED = "audit-proved"
     CHECKPOINT_CONTRADICTED = "checkpoint-contradicted"
     """A witness, or a place that keeps checkpoints, knows another past of a log than the log now has."""
+    STEP_UP_ASKED = "step-up-asked"
+    """Somebody with a session was asked for a fresh code and a reason; what was asked for did not leave."""
+    STEP_UP_GIVEN = "step-up-given"
+    """The fresh code was right; the coded reason stands beside it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,19 +41,26 @@ PATIENT_CONTROLS = (
 
 
 class Mode(StrEnum):
-    """OBSERVE decides and records ``would_...`` but changes nothing; ENFORCE acts."""
+    """OBSERVE decides and records but changes nothing; SOFT asks for a fresh code past the soft bound and only
+    observes the hard one; ENFORCE acts on both."""
 
     OBSERVE = "observe"
+    SOFT = "soft"
     ENFORCE = "enforce"
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The hard bound of one control. *hard* is a whole number of its own unit: requests, patients, rows, bytes."""
+    """The bounds of one control, whole numbers of its own unit: requests, patients, rows, bytes.
+
+    Past *soft* a fresh code and a reason are wanted, past *hard* nothing leaves. *soft* None, or not below
+    *hard*: nobody is asked.
+    """
 
     control: Control
     hard: int
     mode: Mode = Mode.ENFORCE
+    soft: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +95,35 @@ class Charge:
 class Spent:
     """The charge was committed.
 
-    *near*: controls that this charge took past 80 %. *would*: observed controls it crossed.
+    *near*: controls that this charge took past 80 % of their hard bound. *would*: observed controls whose hard
+    bound it crossed; *would_ask*: observed ones that it took past their soft bound. *asks*: the limit of requests
+    is past its soft bound; requests are counted all the same, and asked about at the doors that name patients.
     """
 
     near: tuple[Control, ...] = ()
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
+    asks: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """Nothing was committed: *control* would have been crossed. *retry_after_s* is at least 1."""
+    """Nothing was committed: the hard bound of *control* would have been crossed. *retry_after_s* is at least 1."""
 
     control: Control
     retry_after_s: int
     would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Nothing was committed: this goes past the soft bound of *control*, and no fresh code was given."""
+
+    control: Control
+    would: tuple[Control, ...] = ()
+    would_ask: tuple[Control, ...] = ()
+
+
+Outcome = Spent | Exhausted | Asked
+"""What becomes of a charge."""

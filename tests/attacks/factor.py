@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
 
@@ -13,6 +14,7 @@ from gateway.clock import FixedClock
 from tests.people import Person
 from tests.stand import Browser, Change, Got, MiniApp, Stand, form_token, stand
 
+STEP_UP = "/.ecluse/step-up"
 PEOPLE = tuple(Person(f"agent{number:02}", f"Saule-Pleureur-{number}") for number in range(100))
 
 
@@ -142,3 +144,20 @@ async def _answer(reader: asyncio.StreamReader) -> Any:
     if kind == b"$":
         return None if rest == b"-1" else (await reader.readexactly(int(rest) + 2))[:-2]
     return int(rest) if kind == b":" else rest
+
+
+async def log_in_early(gate: Stand, person: Person, account_class: str = "standard") -> Browser:
+    """Log *person* in with the code before this one, so that this one is left to give."""
+    await gate.enrol(person, account_class)
+    return await gate.log_in(person, code=gate.code(person, -1))
+
+
+async def give(
+    gate: Stand, browser: Browser, path: str, code: str, need: str = "care", words: str = ""
+) -> Got:
+    """Open the step-up page at *path* and send its form."""
+    page = await browser.get(path)
+    assert page.status == 200, (page.status, page.header("location"))
+    to = next(iter(parse_qs(urlsplit(path).query).get("to", [])), "")
+    form = {"code": code, "need": need, "words": words, "to": to, "token": form_token(page)}
+    return await browser.post(path.partition("?")[0], form)

@@ -39,6 +39,9 @@ CLASSES: dict[str, dict[str, Any]] = {
     "watched": {"patients_10min": 3, "mode": "observe"},
     "half": {"patients_10min": {"hard": 3, "mode": "observe"}, "exports_24h": 1},
 }
+for _class in CLASSES.values():
+    # These are about the hard bounds; tests/attacks/test_soft_caps.py is about the soft ones.
+    _class["soft_share"] = 1
 
 
 class OddApp(MiniApp):

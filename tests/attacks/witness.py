@@ -8,7 +8,7 @@ from typing import Any
 from tests.attacks.harness import Answered, ask
 from tests.stand import HOST, Seen, Stand
 
-LAVISH = {"requests_10s": 1_000_000, "probes_1h": 1_000_000, "bytes_1h": 1_000_000_000}
+LAVISH = {"soft_share": 1, "requests_10s": 1_000_000, "probes_1h": 1_000_000, "bytes_1h": 1_000_000_000}
 """Limits for tests that are about something else."""
 
 

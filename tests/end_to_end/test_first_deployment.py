@@ -133,7 +133,7 @@ async def test_the_ten_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             config["audit"]["dir"] = str(tmp_path / "state/audit")
             realm = config["realms"]["territoire"]
             realm["default_class"] = "trial"
-            realm["classes"]["trial"]["patients_10min"] = 3
+            realm["classes"]["trial"] |= {"patients_10min": 3, "soft_share": 1}
 
         bench.change(bench.config, own_places)
         # 4 and 5. The profile says how this app logs people in, and its doors; one fault is told with its place.

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from gateway.pages import views
 from gateway.pages.language import LANGUAGES, Language, language
 from gateway.vocabulary.messages import Reply
-from tests.unit.pages.samples import FORMS, OTHERS, PREFIX, REFUSALS, TOKEN, look
+from tests.unit.pages.samples import FORMS, OTHERS, PREFIX, REFUSALS, STEP_UPS, TOKEN, look
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
@@ -26,10 +26,11 @@ pytestmark = [
 SHOWN = {
     **{
         name: page
-        for name, page in FORMS.items()
+        for name, page in (FORMS | STEP_UPS).items()
         if not name.endswith(("-malformed", "-expired", "-too-many"))
     },
     **{name: page for name, page in OTHERS.items() if name != "onward"},
+    "refusal-step-up": REFUSALS["refusal-step-up"],
     "refusal-login": REFUSALS["refusal-login"],
     "refusal-cap-patients-24h": REFUSALS["refusal-cap-patients-24h"],
 }
@@ -207,20 +208,20 @@ def test_reflows_at_320_pixels_and_with_doubled_text(reader: Tab, name: str) -> 
 def test_targets_are_large_and_focus_shows(reader: Tab, name: str) -> None:
     page = reader.open(name)
     sizes = page.evaluate(
-        "Array.from(document.querySelectorAll('button, .button, input:not([type=hidden]), .others a, a.wide'),"
+        "Array.from(document.querySelectorAll('button, .button, select, input:not([type=hidden]), .others a, a.wide'),"
         "target => {const box = target.getBoundingClientRect(); return Math.min(box.width, box.height)})"
     )
     assert all(size >= 44 for size in sizes), sizes
     # From the start of the page, Tab reaches every control, and each shows that it has the focus.
     page.evaluate("document.body.tabIndex = -1; document.body.focus()")
-    controls = page.locator("a, button, input:not([type=hidden])").count()
+    controls = page.locator("a, button, select, input:not([type=hidden])").count()
     for _ in range(controls):
         page.keyboard.press("Tab")
         style = page.evaluate(
             "(() => {const s = getComputedStyle(document.activeElement);"
             "return [document.activeElement.tagName, s.outlineStyle, parseFloat(s.outlineWidth)]})()"
         )
-        assert style[0] in {"A", "BUTTON", "INPUT"}
+        assert style[0] in {"A", "BUTTON", "INPUT", "SELECT"}
         assert style[1] == "solid"
         assert style[2] >= 2
 

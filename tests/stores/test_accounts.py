@@ -573,3 +573,39 @@ def _sources() -> tuple[str, ...]:
     from tests.stores.conftest import product_sources
 
     return product_sources()
+
+
+async def test_only_whoever_has_a_factor_can_owe_a_code(accounts: AccountStore) -> None:
+    assert await accounts.owe(MARTIN.id, "new-device", 60) == ChangeRefused(Standing.ABSENT)
+    await invited(accounts, MARTIN)
+    assert await accounts.owe(MARTIN.id, "new-device", 60) == ChangeRefused(Standing.INVITED)
+    await accounts.reset(MARTIN.id)
+    await enrolled(accounts, MARTIN)
+    assert await accounts.owe(MARTIN.id, "new-device", 60) == Changed(Standing.ACTIVE)
+    account = await accounts.get(MARTIN.id)
+    assert account is not None
+    assert account.owes_why == "new-device"
+    assert account.owes_until_ms is not None
+    assert 55_000 < account.owes_until_ms - time.time() * 1000 <= 60_000
+
+
+async def test_a_longer_debt_is_not_shortened_and_a_new_factor_owes_nothing(accounts: AccountStore) -> None:
+    await enrolled(accounts, MARTIN)
+    await accounts.owe(MARTIN.id, "posture", 3_600)
+    before = await accounts.get(MARTIN.id)
+    await accounts.owe(MARTIN.id, "new-device", 60)
+    after_it = await accounts.get(MARTIN.id)
+    assert before is not None
+    assert after_it is not None
+    assert after_it.owes_until_ms == before.owes_until_ms
+    assert after_it.owes_why == "new-device"
+    await accounts.reset(MARTIN.id)
+    forgotten = await accounts.get(MARTIN.id)
+    assert forgotten is not None
+    assert forgotten.owes_until_ms is None
+
+
+@pytest.mark.parametrize(("why", "for_s"), [("", 60), ("Pourquoi ?", 60), ("x" * 41, 60), ("asked", 0)])
+async def test_a_debt_has_a_word_and_a_time(accounts: AccountStore, why: str, for_s: int) -> None:
+    with pytest.raises(ValueError, match="a debt needs"):
+        await accounts.owe(MARTIN.id, why, for_s)

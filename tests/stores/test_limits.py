@@ -19,19 +19,30 @@ from gateway.limits.store import (
 )
 from gateway.valkey.client import Store
 from gateway.valkey.library import compose, read
-from gateway.vocabulary.limits import WINDOW_S, Charge, Control, Exhausted, Limit, LimitSet, Mode, Spent
+from gateway.vocabulary.limits import (
+    WINDOW_S,
+    Asked,
+    Charge,
+    Control,
+    Exhausted,
+    Limit,
+    LimitSet,
+    Mode,
+    Outcome,
+    Spent,
+)
 from tests.unit.limits.ledger import Ledger
 
 # The product takes its time from the server; this registration of the same text takes it as an argument.
 TIMED = """
 redis.register_function('timed_spend', function(keys, args)
   local opened, listed, n = {}, {}, tonumber(args[9])
-  for i = 10, 9 + n do opened[#opened + 1] = args[i] end
-  for i = 10 + n, #args do listed[#listed + 1] = args[i] end
+  for i = 11, 10 + n do opened[#opened + 1] = args[i] end
+  for i = 11 + n, #args do listed[#listed + 1] = args[i] end
   local costs = { g = tonumber(args[3]), r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
     o = tonumber(args[7]), s = tonumber(args[8]) }
   local account = { patients = keys[1], opened = keys[2], counters = keys[3] }
-  return limits_spend(tonumber(args[1]), account, limits_parse(args[2]), costs, opened, listed)
+  return limits_spend(tonumber(args[1]), account, limits_parse(args[2]), costs, opened, listed, args[10] == '1')
 end)
 """
 NOW_US = 1_790_000_000_000_000
@@ -46,11 +57,19 @@ class Timed:
     function: str
 
     def spend(
-        self, account_id: str, now_us: int, limits: LimitSet, charge: Charge, requests: int = 0
-    ) -> Spent | Exhausted:
+        self,
+        account_id: str,
+        now_us: int,
+        limits: LimitSet,
+        charge: Charge,
+        requests: int = 0,
+        *,
+        stepped: bool = False,
+    ) -> Outcome:
         keys = account_keys(account_id)
         opened, listed = distinct_members(charge)
-        args = (now_us, encode_limits(limits), requests, *encode_costs(charge), len(opened), *opened, *listed)
+        told = (now_us, encode_limits(limits), requests, *encode_costs(charge), len(opened), int(stepped))
+        args = (*told, *opened, *listed)
         reply = self.client.execute_command(
             "FCALL", self.function, 3, keys.patients, keys.opened, keys.counters, *args
         )
@@ -84,12 +103,15 @@ GAP_US = st.one_of(
     ),
     st.integers(0, 90_000_000_000),
 )
-MODE = st.sampled_from([Mode.ENFORCE, Mode.ENFORCE, Mode.OBSERVE])
+MODE = st.sampled_from([Mode.ENFORCE, Mode.ENFORCE, Mode.SOFT, Mode.OBSERVE])
+SOFT = st.one_of(st.none(), st.integers(0, 12))
 LIMITS = st.builds(
     LimitSet,
     name=st.just("random"),
     limits=st.lists(
-        st.builds(Limit, control=st.sampled_from(list(Control)), hard=st.integers(0, 12), mode=MODE),
+        st.builds(
+            Limit, control=st.sampled_from(list(Control)), hard=st.integers(0, 12), mode=MODE, soft=SOFT
+        ),
         unique_by=lambda limit: limit.control,
         max_size=10,
     ).map(tuple),
@@ -105,6 +127,7 @@ STEPS = st.lists(
             ),
             SOME, SOME, COST, COST, COST, COST, COST,
         ),
+        st.booleans(),
     ),
     max_size=25,
 )  # fmt: skip
@@ -113,13 +136,13 @@ STEPS = st.lists(
 @given(limits=LIMITS, steps=STEPS)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_store_answers_as_the_oracles(
-    timed: Timed, limits: LimitSet, steps: list[tuple[int, int, Charge]]
+    timed: Timed, limits: LimitSet, steps: list[tuple[int, int, Charge, bool]]
 ) -> None:
     account_id, ledger, now_us = new_account(), Ledger(), NOW_US
-    for gap_us, requests, charge in steps:
+    for gap_us, requests, charge, stepped in steps:
         now_us += gap_us
-        expected = ledger.spend(now_us, limits, charge, requests)
-        assert timed.spend(account_id, now_us, limits, charge, requests) == expected
+        expected = ledger.spend(now_us, limits, charge, requests, stepped=stepped)
+        assert timed.spend(account_id, now_us, limits, charge, requests, stepped=stepped) == expected
 
 
 def only(control: Control, hard: int, mode: Mode = Mode.ENFORCE) -> LimitSet:
@@ -274,3 +297,46 @@ def test_seeing_again_is_free_under_a_lowered_bound(timed: Timed) -> None:
     lowered = only(Control.PATIENTS_1H, 2)
     assert timed.spend(account_id, NOW_US, lowered, Charge(opened=members(5))) == Spent()
     assert isinstance(timed.spend(account_id, NOW_US, lowered, Charge(opened=members(1, 7))), Exhausted)
+
+
+def test_past_the_soft_bound_a_fresh_code_is_wanted_and_nothing_is_counted(timed: Timed) -> None:
+    account_id = new_account()
+    limits = LimitSet("ward", (Limit(Control.PATIENTS_1H, 10, soft=4),))
+    assert timed.spend(account_id, NOW_US, limits, Charge(opened=members(4))) == Spent()
+    more = Charge(opened=members(1, 4))
+    assert timed.spend(account_id, NOW_US, limits, more) == Asked(Control.PATIENTS_1H)
+    assert timed.spend(account_id, NOW_US, limits, Charge(opened=members(4))) == Spent()
+    assert timed.client.zcard(account_keys(account_id).patients) == 4
+    assert timed.spend(account_id, NOW_US, limits, more, stepped=True) == Spent()
+    # Another one is asked for again, and the hard bound speaks first.
+    assert timed.spend(account_id, NOW_US, limits, Charge(opened=members(1, 5))) == Asked(Control.PATIENTS_1H)
+    assert isinstance(timed.spend(account_id, NOW_US, limits, Charge(opened=members(9, 5))), Exhausted)
+    refused = timed.spend(account_id, NOW_US, limits, Charge(opened=members(9, 5)), stepped=True)
+    assert isinstance(refused, Exhausted)
+
+
+def test_requests_are_counted_past_their_soft_bound(timed: Timed) -> None:
+    account_id, limits = new_account(), LimitSet("ward", (Limit(Control.REQUESTS, 4, soft=2),))
+    told = [timed.spend(account_id, NOW_US, limits, Charge(), 1) for _ in range(5)]
+    asks = [one.asks for one in told if isinstance(one, Spent)]
+    assert asks == [(), (), (Control.REQUESTS,), (Control.REQUESTS,)]
+    assert isinstance(told[-1], Exhausted)
+
+
+def test_soft_mode_asks_and_only_observes_the_hard_bound(timed: Timed) -> None:
+    account_id = new_account()
+    limits = LimitSet("ward", (Limit(Control.ROWS_1H, 6, Mode.SOFT, 3),))
+    assert timed.spend(account_id, NOW_US, limits, Charge(rows=4)) == Asked(Control.ROWS_1H)
+    assert timed.spend(account_id, NOW_US, limits, Charge(rows=7)) == Asked(
+        Control.ROWS_1H, would=(Control.ROWS_1H,)
+    )
+    spent = timed.spend(account_id, NOW_US, limits, Charge(rows=7), stepped=True)
+    assert spent == Spent(near=(Control.ROWS_1H,), would=(Control.ROWS_1H,))
+
+
+def test_observed_limits_tell_once_that_they_would_have_asked(timed: Timed) -> None:
+    account_id = new_account()
+    limits = LimitSet("watched", (Limit(Control.PATIENTS_1H, 9, Mode.OBSERVE, 2),))
+    told = [timed.spend(account_id, NOW_US, limits, Charge(opened=members(1, n))) for n in range(6)]
+    assert [one.would_ask for one in told] == [(), (), (Control.PATIENTS_1H,), (), (), ()]
+    assert all(isinstance(one, Spent) and not one.would for one in told)

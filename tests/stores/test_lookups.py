@@ -352,3 +352,22 @@ async def test_an_emptied_store_answers_nothing(store: Store) -> None:
         await ask(store)
     with pytest.raises(StoreEmptied):
         await reveal(store, revealing(Charge()))
+
+
+async def test_what_the_account_owes_is_owed_by_each_session_until_it_pays(store: Store) -> None:
+    at_ms = await now_ms(store)
+    await person(store, owes_since_ms=str(at_ms - 1000), owes_until_ms=str(at_ms + 60_000), owes_why="asked")
+    await session(store)
+    assert (await ask(store)).owes == "asked"
+    await store.execute("HSET", f"{BASE}:session:{SESSION}", "stepped_ms", str(at_ms - 2000))
+    assert (await ask(store)).owes == "asked"
+    await store.execute("HSET", f"{BASE}:session:{SESSION}", "stepped_ms", str(at_ms - 500))
+    assert (await ask(store)).owes is None
+    assert (await ask(store)).known == (True, False)
+
+
+async def test_a_debt_ends_by_itself(store: Store) -> None:
+    at_ms = await now_ms(store)
+    await person(store, owes_since_ms=str(at_ms - 2000), owes_until_ms=str(at_ms - 1000), owes_why="asked")
+    await session(store)
+    assert (await ask(store)).owes is None

@@ -8,7 +8,7 @@ import pytest
 from gateway.accounts.names import account_ref
 from gateway.accounts.store import AccountStore, Labels
 from gateway.policy.policy import FailureBudget, SessionRules
-from gateway.sessions.store import DoorState, SessionRefused, SessionStore
+from gateway.sessions.store import DoorState, SessionRefused, SessionStore, new_session_id
 from gateway.valkey.client import Store, StoreEmptied
 from gateway.vocabulary.identity import NameMapping, Stage, Standing
 from gateway.vocabulary.keys import KeyRing
@@ -223,6 +223,35 @@ async def test_ending_an_attempt_that_has_expired_counts_nothing(sessions: Sessi
     assert (await sessions.door_state(JAR)).in_flight == 1
 
 
+async def test_a_step_up_within_a_session_keeps_all_but_its_id(store: Store, sessions: SessionStore) -> None:
+    first = await sessions.open(MARTIN.id, APP, Stage.FULL, RULES, jar=JAR, address="192.0.2.7")
+    other = await sessions.open(MARTIN.id, APP, Stage.FULL, RULES)
+    before = await sessions.get(MARTIN.id, first.session_id)
+    stepped = await sessions.step_up(MARTIN.id, first.session_id, new_session_id())
+    after = await sessions.get(MARTIN.id, stepped.session_id)
+    assert before is not None
+    assert after == replace(before, id=stepped.session_id, seen_ms=after.seen_ms if after else 0)
+    assert stepped.session_id != first.session_id
+    assert await sessions.get(MARTIN.id, first.session_id) is None
+    # It is still the oldest, so the next login closes it and not the other.
+    assert [one.id for one in await sessions.list(MARTIN.id)] == [stepped.session_id, other.session_id]
+    life_ms = await store.execute("PTTL", f"ecluse:{{{MARTIN.id}}}:session:{stepped.session_id}")
+    assert 0 < life_ms <= RULES.absolute_s * 1000
+    with pytest.raises(SessionRefused):
+        await sessions.step_up(MARTIN.id, first.session_id, new_session_id())
+
+
+async def test_only_a_full_session_of_an_open_account_steps_up(store: Store, sessions: SessionStore) -> None:
+    pending = await sessions.open(MARTIN.id, APP, Stage.PENDING, RULES)
+    with pytest.raises(SessionRefused):
+        await sessions.step_up(MARTIN.id, pending.session_id, new_session_id())
+    full = await sessions.open(MARTIN.id, APP, Stage.FULL, RULES)
+    await AccountStore(store).lock(MARTIN.id, "theft", ref=MARTIN)
+    with pytest.raises(SessionRefused) as refused:
+        await sessions.step_up(MARTIN.id, full.session_id, new_session_id())
+    assert refused.value.standing is Standing.LOCKED
+
+
 async def test_every_function_refuses_an_emptied_store(store: Store, sessions: SessionStore) -> None:
     accounts = AccountStore(store)
     await store.execute("SET", "ecluse:store", "another")
@@ -230,6 +259,7 @@ async def test_every_function_refuses_an_emptied_store(store: Store, sessions: S
     asked = [
         sessions.open(MARTIN.id, APP, Stage.FULL, RULES),
         sessions.promote(MARTIN.id, sid, Stage.FULL, RULES),
+        sessions.step_up(MARTIN.id, sid, new_session_id()),
         sessions.note_invitation(MARTIN.id, sid, "i", RULES),
         sessions.get(MARTIN.id, sid),
         sessions.list(MARTIN.id),
@@ -251,6 +281,7 @@ async def test_every_function_refuses_an_emptied_store(store: Store, sessions: S
         accounts.enrol(MARTIN.id, sid, "i", "s", 1, ()),
         accounts.lock(MARTIN.id, "r", ref=MARTIN),
         accounts.unlock(MARTIN.id),
+        accounts.owe(MARTIN.id, "asked", 60),
         accounts.reset(MARTIN.id),
         accounts.retire(MARTIN.id),
         accounts.invite(MARTIN, "h" * 64, 1, Labels()),

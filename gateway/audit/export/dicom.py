@@ -110,6 +110,8 @@ CODES: Final[dict[EventKind, Coded]] = {
     EventKind.AUDIT_IDENTIFIED: Coded(Code.AUDIT_LOG_USED, None, "R"),
     EventKind.AUDIT_PROVED: Coded(Code.AUDIT_LOG_USED, None, "R"),
     EventKind.CHECKPOINT_CONTRADICTED: _ALERT,
+    EventKind.STEP_UP_ASKED: _ALERT,
+    EventKind.STEP_UP_GIVEN: _LOGIN,
     EventKind.GAP: Coded(Code.SECURITY_ALERT, Code.RECORDING_STARTED, "E"),
 }
 _QUERY: Final = Coded(Code.QUERY, None, "E")

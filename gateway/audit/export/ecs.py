@@ -56,6 +56,8 @@ CATEGORIES: Final[dict[EventKind, tuple[str, str, tuple[str, ...]]]] = {
     EventKind.AUDIT_IDENTIFIED: ("event", "database", ("access",)),
     EventKind.AUDIT_PROVED: ("event", "database", ("access",)),
     EventKind.CHECKPOINT_CONTRADICTED: ("alert", "database", ("info",)),
+    EventKind.STEP_UP_ASKED: _WEB,
+    EventKind.STEP_UP_GIVEN: _AUTHENTICATION,
     EventKind.GAP: ("event", "process", ("info",)),
 }
 """``event.kind``, the ``event.category`` and its ``event.type``, each an allowed value of ECS."""

@@ -68,6 +68,8 @@ MEANINGS: Final[dict[EventKind, Meaning]] = {
     EventKind.AUDIT_IDENTIFIED: Meaning("Pseudonyms turned back into patients", 4, _OK),
     EventKind.AUDIT_PROVED: Meaning("Proof of an audit entry taken out", 5, _OK),
     EventKind.CHECKPOINT_CONTRADICTED: Meaning("A kept checkpoint contradicts the audit log", 3, _NO),
+    EventKind.STEP_UP_ASKED: Meaning("Fresh code asked for", 5, _NO),
+    EventKind.STEP_UP_GIVEN: Meaning("Fresh code and reason given", 5, _OK),
     EventKind.GAP: Meaning("Audit log resumed after an interruption", 4, _UNKNOWN),
 }
 _STRANGE: Final = Meaning("Event of another version", 5, _UNKNOWN)

@@ -17,17 +17,18 @@ local LIMITS_LETTERS = { 'r', 'b', 'e', 'o', 's' }
 local limits_known, limits_known_count = {}, 0
 local limits_names = {}
 
--- '200|g,60,e|p600,40,e|r,2000,o': the weight of a listed patient in thousandths, then each limit as
--- kind, window in seconds (patients only), hard bound, mode (e enforces, o observes).
+-- '200|g,30,60,e|p600,20,40,e|r,600,2000,o': the weight of a listed patient in thousandths, then each limit as kind,
+-- window in seconds (patients only), soft bound, hard bound, mode (e enforces both, s the soft one, o observes).
 local function limits_parse(text)
   local limits = limits_known[text]
   if limits then
     return limits
   end
   limits = { listed_weight = tonumber(string.match(text, '^(%d+)')) }
-  for kind, window_s, hard, mode in string.gmatch(text, '|(%a)(%d*),(%d+),(%a)') do
+  for kind, window_s, soft, hard, mode in string.gmatch(text, '|(%a)(%d*),(%d+),(%d+),(%a)') do
     limits[#limits + 1] = {
-      kind = kind, hard = tonumber(hard), enforced = mode == 'e', window_ms = (tonumber(window_s) or 0) * 1000,
+      kind = kind, soft = tonumber(soft), hard = tonumber(hard), enforced = mode == 'e', observed = mode == 'o',
+      window_ms = (tonumber(window_s) or 0) * 1000,
     }
   end
   if limits_known_count >= 256 then
@@ -75,7 +76,7 @@ end
 
 local function limits_gcra(now_us, stored, limit)
   if limit.hard == 0 then
-    return { before = 0, after = 1, hard = 0, retry_us = LIMITS_REQUESTS_US }
+    return { before = 0, after = 1, hard = 0, soft = 0, retry_us = LIMITS_REQUESTS_US }
   end
   local interval = math.ceil(LIMITS_REQUESTS_US / limit.hard)
   local tolerance = interval * limit.hard
@@ -84,7 +85,7 @@ local function limits_gcra(now_us, stored, limit)
   ahead = math.min(ahead, tolerance)
   local after = ahead + interval
   return {
-    before = ahead, after = after, hard = tolerance, retry_us = after - tolerance, arrival_us = now_us + after,
+    before = ahead, after = after, hard = tolerance, soft = interval * limit.soft, retry_us = after - tolerance, arrival_us = now_us + after,
     full_us = impossible and now_us + tolerance,
   }
 end
@@ -95,7 +96,7 @@ local function limits_counter(now_us, stored, first, cost, limit)
   for i = first, first + LIMITS_BUCKETS do
     sum = sum + (tonumber(stored[i]) or 0)
   end
-  local used = { before = sum, after = sum + cost, hard = limit.hard }
+  local used = { before = sum, after = sum + cost, hard = limit.hard, soft = limit.soft }
   if used.after > used.hard then
     used.retry_us = LIMITS_WINDOW_US[limit.kind]
     local left = used.after
@@ -162,7 +163,7 @@ local function limits_patients(now_ms, keys, limit, listed_weight, scores, exact
   local from = '(' .. whole(since)
   local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
   local new = limits_outside(scores.patients, since)
-  if not exactly and (had + new) * 10 < limit.hard * 8 then
+  if not exactly and (had + new) * 10 < limit.hard * 8 and had + new <= limit.soft then
     -- Even if all of them had been opened, this would stay below the point where anything is told.
     return false
   end
@@ -170,7 +171,7 @@ local function limits_patients(now_ms, keys, limit, listed_weight, scores, exact
   local new_opened = limits_outside(scores.opened, since)
   local before = 1000 * had_opened + listed_weight * (had - had_opened)
   local after = before + 1000 * new_opened + listed_weight * (new - new_opened)
-  return { before = before, after = after, hard = limit.hard * 1000 }
+  return { before = before, after = after, hard = limit.hard * 1000, soft = limit.soft * 1000 }
 end
 
 local function limits_sweep(now_us, key)
@@ -278,10 +279,13 @@ local function limits_measure(now_us, keys, limits, costs, opened, listed)
   return measured
 end
 
--- {1, near, would} when committed, {0, which, retry_us, would} when nothing was. Limits are named by their position.
--- *costs* by kind: g r b e o s. *opened* and *listed* are distinct and disjoint.
-local function limits_spend(now_us, keys, limits, costs, opened, listed)
+-- {1, near, asks, would, would_ask} when committed, {0, which, retry_us, would, would_ask} when a hard bound stands in
+-- the way, {2, which, 0, would, would_ask} when a soft one does and no fresh code was given; then nothing is committed.
+-- Requests are counted past their soft bound and told in asks. Limits are named by their position.
+-- *costs* by kind: g r b e o s. *opened* and *listed* are distinct and disjoint. *stepped*: nobody need be asked.
+local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped)
   local near, would, denied, retry_us, arrival_us = {}, {}, nil, 0, nil
+  local asks, would_ask, asked = {}, {}, nil
   local measured = limits_measure(now_us, keys, limits, costs, opened, listed)
   for i, limit in ipairs(limits) do
     local used = measured[i]
@@ -296,6 +300,17 @@ local function limits_spend(now_us, keys, limits, costs, opened, listed)
       elseif crossed then
         would[#would + 1] = i
       end
+      if used.after > used.soft and used.soft < used.hard then
+        if limit.observed then
+          if not crossed and used.before <= used.soft then
+            would_ask[#would_ask + 1] = i
+          end
+        elseif not stepped and limit.kind == 'g' then
+          asks[#asks + 1] = i
+        elseif not stepped then
+          asked = asked or i
+        end
+      end
       if used.before * 10 < used.hard * 8 and used.after * 10 >= used.hard * 8 then
         near[#near + 1] = i
       end
@@ -309,10 +324,13 @@ local function limits_spend(now_us, keys, limits, costs, opened, listed)
     end
   end
   if denied then
-    return { 0, denied, retry_us, would }
+    return { 0, denied, retry_us, would, would_ask }
+  end
+  if asked then
+    return { 2, asked, 0, would, would_ask }
   end
   limits_commit(now_us, keys, costs, opened, listed, arrival_us)
-  return { 1, near, would }
+  return { 1, near, asks, would, would_ask }
 end
 
 -- KEYS: marker, patients, opened, counters. ARGV: store id, limits. What each limit has used: requests,

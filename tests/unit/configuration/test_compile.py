@@ -4,9 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from gateway.configuration import load
+from gateway.configuration.checks import check_realm
+from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile import identify
+from gateway.configuration.schema import ClassSpec, RealmSpec
 from gateway.policy.policy import App, Basic, Flow, PathAllowance, Policy, Strangers
 from gateway.vocabulary.identity import NameMapping
 from gateway.vocabulary.limits import Control, Limit, LimitSet, Mode
@@ -159,8 +163,8 @@ def test_services_have_networks_and_a_class_of_their_own() -> None:
     service = loaded.apps["demo"].services[0]
     assert [str(network) for network in service.networks] == ["10.20.0.0/16", "2001:db8::/32"]
     limits = {limit.control: limit for limit in loaded.realms["chu"].classes[service.account_class].limits}
-    assert limits[Control.PATIENTS_10MIN] == Limit(Control.PATIENTS_10MIN, 80)
-    assert limits[Control.PATIENTS_1H] == Limit(Control.PATIENTS_1H, 160, Mode.OBSERVE)
+    assert limits[Control.PATIENTS_10MIN] == Limit(Control.PATIENTS_10MIN, 80, soft=40)
+    assert limits[Control.PATIENTS_1H] == Limit(Control.PATIENTS_1H, 160, Mode.OBSERVE, 80)
     assert limits[Control.PATIENTS_24H].hard == 300
 
 
@@ -177,17 +181,22 @@ def test_basic_on_every_page() -> None:
     assert (app.flow, app.basic, app.logins) == (Flow.BEFORE_LOGIN, Basic.LOGIN, ())
 
 
-# The hard column of behaviour, part 6.
-STANDARD = (60, 40, 120, 300, 1_000, 2_000, 100_000_000, 20, 60, 200)
+# The two columns of behaviour, part 6; it has none for sightings.
+HARD = (60, 40, 120, 300, 1_000, 2_000, 100_000_000, 20, 60, 200)
+SOFT = (30, 20, 60, 150, 500, 600, 30_000_000, 5, 20, 100)
 
 
 def test_built_in_classes_have_the_numbers_of_the_behaviour() -> None:
     classes = policy("smallest").realms["chu"].classes
     assert classes["standard"] == LimitSet(
-        "standard", tuple(Limit(control, hard) for control, hard in zip(Control, STANDARD, strict=True))
+        "standard",
+        tuple(
+            Limit(control, hard, soft=soft) for control, hard, soft in zip(Control, HARD, SOFT, strict=True)
+        ),
     )
     heavy = {limit.control: limit.hard for limit in classes["heavy"].limits}
     assert (heavy[Control.PATIENTS_24H], heavy[Control.PATIENTS_7D]) == (600, 2_500)
+    assert all(limit.soft == limit.hard for limit in classes["grace"].limits)
     assert {limit.hard for limit in classes["grace"].limits} == {
         60,
         10,
@@ -250,3 +259,29 @@ def test_policy_id_follows_what_decides_and_nothing_else(tmp_path: Path) -> None
 def test_identify_ignores_the_id_itself(name: str) -> None:
     found = policy(name)
     assert identify(replace(found, policy_id="other")) == found.policy_id
+
+
+@pytest.mark.parametrize(
+    ("written", "soft"),
+    [
+        ("patients_24h: 200", 100),
+        ("patients_24h: {hard: 200, soft: 30}", 30),
+        ("patients_24h: {hard: 200, soft: 200}", 200),
+        ("patients_24h: {hard: 200}, soft_share: 0.25", 50),
+        ("patients_24h: {hard: 200, soft: 30}, soft_share: 1", 30),
+        ("soft_share: 1", 300),
+        ("soft_share: 0.1", 30),
+        ("mode: soft", 150),
+    ],
+)
+def test_the_soft_bound_is_written_or_a_share(written: str, soft: int) -> None:
+    spec = ClassSpec.model_validate(YAML(typ="safe").load("{" + written + "}"), strict=False)
+    found = compile_classes({"ward": spec})["ward"]
+    assert next(limit.soft for limit in found.limits if limit.control is Control.PATIENTS_24H) == soft
+
+
+def test_a_soft_bound_above_the_hard_one_is_a_fault() -> None:
+    spec = RealmSpec.model_validate({"classes": {"ward": {"rows_1h": {"hard": 10, "soft": 11}}}})
+    [fault] = check_realm("chu", spec)
+    assert fault.at == ("realms", "chu", "classes", "ward", "rows_1h", "soft")
+    assert fault.mend == "write at most 10"

@@ -45,7 +45,7 @@ BUSTED = [
     ("idle_over_absolute", 7, "realms.chu.sessions.idle_s", "idle_s is longer than absolute_s", "make it shorter"),
     ("include_missing", 10, "include[0]", "no file fits this name", "check it: it is looked"),
     ("jsonpath", 26, "apps.demo.routes[1].patients.json", "'$.patients[' is no JSONPath: unex", "write it as in RFC 9"),
-    ("limit_mode", 9, "realms.chu.classes.ward.patients_24h.mode", "this is none of the words th", "write 'observe' o"),
+    ("limit_mode", 9, "realms.chu.classes.ward.patients_24h.mode", "this is none of the words th", "write 'observe', "),
     ("limit_quoted", 9, "realms.chu.classes.ward.patients_24h", "this is no whole number", "write digits without q"),
     ("limit_true", 9, "realms.chu.classes.ward.patients_24h", "this is no whole number", "write digits without q"),
     ("limit_zero", 9, "realms.chu.classes.ward.patients_24h", "this number is too small", "it must be more than 0"),

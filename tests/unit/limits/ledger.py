@@ -7,12 +7,14 @@ from gateway.limits.measured import Measured
 from gateway.vocabulary.limits import (
     PATIENT_CONTROLS,
     WINDOW_S,
+    Asked,
     Charge,
     Control,
     Exhausted,
     Limit,
     LimitSet,
     Mode,
+    Outcome,
     Spent,
 )
 
@@ -34,25 +36,39 @@ class Ledger:
         self.seen: dict[bytes, int] = {}
         self.opened: dict[bytes, int] = {}
 
-    def spend(self, now_us: int, limits: LimitSet, charge: Charge, requests: int = 0) -> Spent | Exhausted:
-        measured = {
-            one: self._measure(one.control, one.hard, now_us, limits, charge, requests)
-            for one in limits.limits
-        }
+    def spend(
+        self, now_us: int, limits: LimitSet, charge: Charge, requests: int = 0, *, stepped: bool = False
+    ) -> Outcome:
+        measured = {one: self._measure(one, now_us, limits, charge, requests) for one in limits.limits}
         touched = {one: use for one, use in measured.items() if use is not None}
-        would = tuple(one.control for one, use in touched.items() if use.crossed and one.mode is Mode.OBSERVE)
+        would = tuple(
+            one.control for one, use in touched.items() if use.crossed and one.mode is not Mode.ENFORCE
+        )
+        would_ask = tuple(
+            one.control for one, use in touched.items() if use.reaches_soft and one.mode is Mode.OBSERVE
+        )
         denied = [(one, use) for one, use in touched.items() if use.crossed and one.mode is Mode.ENFORCE]
         if denied:
             one, use = max(denied, key=lambda pair: pair[1].retry_us)
-            return Exhausted(one.control, max(1, -(-use.retry_us // 1_000_000)), would)
+            return Exhausted(one.control, max(1, -(-use.retry_us // 1_000_000)), would, would_ask)
+        asking = [
+            one.control
+            for one, use in touched.items()
+            if use.past_soft and one.mode is not Mode.OBSERVE and not stepped
+        ]
+        withheld = [control for control in asking if control is not Control.REQUESTS]
+        if withheld:
+            return Asked(withheld[0], would, would_ask)
         self._commit(now_us, limits, charge, requests, touched)
-        return Spent(near=tuple(one.control for one, use in touched.items() if use.near), would=would)
+        near = tuple(one.control for one, use in touched.items() if use.near)
+        return Spent(near, would, would_ask, tuple(asking))
 
     def _measure(
-        self, control: Control, hard: int, now_us: int, limits: LimitSet, charge: Charge, requests: int
+        self, limit: Limit, now_us: int, limits: LimitSet, charge: Charge, requests: int
     ) -> Measured | None:
+        control, hard, soft = limit.control, limit.hard, limit.soft
         if control is Control.REQUESTS:
-            return gcra.measure(self.arrival_us, now_us, hard) if requests else None
+            return gcra.measure(self.arrival_us, now_us, hard, soft) if requests else None
         if control in PATIENT_CONTROLS:
             return distinct.measure(
                 self.seen,
@@ -63,10 +79,11 @@ class Ledger:
                 charge.listed,
                 listed_weight_milli=limits.listed_weight_milli,
                 hard=hard,
+                soft=soft,
             )
         cost = getattr(charge, _COSTS[control])
         window_us = WINDOW_S[control] * 1_000_000
-        return windows.measure(self.spent[control], now_us, window_us, cost, hard) if cost else None
+        return windows.measure(self.spent[control], now_us, window_us, cost, hard, soft) if cost else None
 
     def _commit(
         self, now_us: int, limits: LimitSet, charge: Charge, requests: int, touched: dict[Limit, Measured]

@@ -8,10 +8,12 @@ from gateway.policy.policy import Body
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.limits import Control
 from gateway.vocabulary.messages import Reply
+from gateway.vocabulary.need import Need
 from tests.people import DR_MARTIN
 
 PREFIX = "/.ecluse/"
 TOKEN = "jeton-du-formulaire"
+SEALED = "v1.k1.nonce.chiffre"
 # The key of RFC 6238, appendix B, in base32.
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 URI = f"otpauth://totp/GRADeS%20Exemple:{DR_MARTIN.login}?secret={SECRET}&issuer=GRADeS%20Exemple"
@@ -68,6 +70,27 @@ def _refusals() -> dict[str, Page]:
     pages["refusal-login"] = lambda at: views.refusal(
         at, reason=Reason.SESSION_EXPIRED, status=401, reference=REFERENCE, login_path="/connexion"
     )
+    pages["refusal-step-up-withheld"] = lambda at: views.refusal(
+        at, reason=Reason.STEP_UP_OWED, status=401, reference=REFERENCE, control=Control.PATIENTS_1H
+    )
+    pages["refusal-step-up"] = lambda at: views.refusal(
+        at, reason=Reason.STEP_UP_OWED, status=401, reference=REFERENCE, login_path="/x", asks_code=True
+    )
+    return pages
+
+
+def _step_ups() -> dict[str, Page]:
+    pages: dict[str, Page] = {}
+    for fault in (None, *views.FormError):
+        name = f"-{fault}" if fault else ""
+        pages |= {
+            f"step-up{name}": lambda at, f=fault: views.step_up(
+                at, token=TOKEN, to=SEALED, error=f, words="relève"
+            ),
+            f"step-up-recovery{name}": lambda at, f=fault: views.step_up(
+                at, token=TOKEN, to=SEALED, by="recovery", chosen=Need.OTHER, error=f
+            ),
+        }
     return pages
 
 
@@ -83,4 +106,5 @@ OTHERS: dict[str, Page] = {
 }
 FORMS = _forms()
 REFUSALS = _refusals()
-PAGES = {**FORMS, **OTHERS, **REFUSALS}
+STEP_UPS = _step_ups()
+PAGES = {**FORMS, **STEP_UPS, **OTHERS, **REFUSALS}

@@ -15,6 +15,7 @@ from gateway.policy.policy import Body
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.limits import WINDOW_S, Control
 from gateway.vocabulary.messages import Reply
+from gateway.vocabulary.need import STEP_UP_NEEDS
 from tests.unit.pages.markup import Markup
 from tests.unit.pages.samples import (
     CODES,
@@ -22,8 +23,10 @@ from tests.unit.pages.samples import (
     PAGES,
     PREFIX,
     REFERENCE,
+    SEALED,
     SECRET,
     SESSIONS,
+    STEP_UPS,
     TOKEN,
     URI,
     look,
@@ -74,8 +77,8 @@ def test_nothing_runs_and_nothing_comes_from_outside(name: str, language: Langua
 def test_fields_are_labelled_and_described(name: str, language: Language) -> None:
     page = read(PAGES[name](look(language)))
     labels = {attributes["for"] for attributes in page.all("label")}
-    for attributes in page.all("input"):
-        if attributes["type"] != "hidden":
+    for attributes in [*page.all("input"), *page.all("select")]:
+        if attributes.get("type") != "hidden":
             assert attributes["id"] in labels
     for _, attributes in page.elements:
         assert set(attributes.get("aria-describedby", "").split()) <= page.ids
@@ -97,6 +100,21 @@ def test_forms_carry_the_token_and_tie_the_error_to_the_field(name: str, languag
             assert ("error" in field["aria-describedby"].split()) == faulty
     prefix = catalogue(language).text("layout.error_document", page="")
     assert page.texts["title"][0].startswith(prefix) == faulty
+
+
+@pytest.mark.parametrize("name", STEP_UPS)
+@BOTH
+def test_step_ups_tie_the_error_to_the_fields_it_is_about(name: str, language: Language) -> None:
+    page = read(STEP_UPS[name](look(language)))
+    assert [field["value"] for field in page.all("input") if field["name"] == "to"] == [SEALED]
+    about = {"need", "words"} if name.endswith(("-need", "-personal")) else {"code"}
+    faulty = any(name.endswith(f"-{error}") for error in views.FormError)
+    for field in [*page.all("input"), *page.all("select")]:
+        if field.get("type") != "hidden":
+            wrong = faulty and field["name"] in about
+            assert ("aria-invalid" in field) == wrong
+            assert ("error" in field["aria-describedby"].split()) == wrong
+    assert [option["value"] for option in page.all("option")] == ["", *STEP_UP_NEEDS]
 
 
 @EVERY_PAGE
@@ -158,6 +176,7 @@ def test_hostile_values_stay_text(text: str) -> None:
         views.code(at, token=text, error=views.FormError.WRONG),
         views.recovery(bare, token=text),
         views.invitation(bare, token=text),
+        views.step_up(bare, token=text, to=text, words=text),
         views.enrol(at, token=text, uri="otpauth://totp/" + text[:150], secret=text, login=text),
         views.recovery_codes(bare, codes=[text], next_path=text),
         views.start(at, token=text, next="/" + text),

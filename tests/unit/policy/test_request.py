@@ -29,6 +29,7 @@ DR_MARTIN = replace(
 )
 BEFORE = replace(RECORD, flow=Flow.BEFORE_LOGIN, store=StoreState.UP, claimed=True, standing=Standing.ACTIVE)
 LIMITED = Exhausted(Control.REQUESTS, 3)
+BUSY = Spent(asks=(Control.REQUESTS,))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,22 @@ LIMITED = Exhausted(Control.REQUESTS, 3)
         (replace(DR_MARTIN, standing=Standing.LOCKED, stage=None), Refuse, Reason.ACCOUNT_LOCKED),
         (replace(DR_MARTIN, standing=Standing.RETIRED), Refuse, Reason.ACCOUNT_RETIRED),
         (replace(DR_MARTIN, standing=Standing.INVITED), Challenge, Reason.NO_SESSION),
+        # A fresh code is owed: by the account where patients are named, or at a door that always wants one.
+        (replace(DR_MARTIN, owes=True), Challenge, Reason.STEP_UP_OWED),
+        (replace(DR_MARTIN, owes=True, fresh=True), Challenge, Reason.STEP_UP_OWED),
+        (replace(DR_MARTIN, owes=True, kind=RouteKind.PAGE), Forward, Reason.SESSION_FULL),
+        (replace(DR_MARTIN, owes=True, door=True), Forward, Reason.SESSION_FULL),
+        (replace(DR_MARTIN, owes=True, enrolled=False), Refuse, Reason.STEP_UP_OWED),
+        (replace(DR_MARTIN, owes=True, known=0), Challenge, Reason.BINDING_BROKEN),
+        (replace(DR_MARTIN, spend=BUSY), Challenge, Reason.STEP_UP_OWED),
+        (replace(DR_MARTIN, spend=BUSY, kind=RouteKind.PAGE), Forward, Reason.SESSION_FULL),
+        (replace(DR_MARTIN, step_up=True, kind=RouteKind.PAGE), Challenge, Reason.STEP_UP_OWED),
+        (replace(DR_MARTIN, step_up=True, kind=RouteKind.PAGE, fresh=True), Forward, Reason.SESSION_FULL),
+        (
+            replace(RECORD, basic=BasicState.SERVICE, store=StoreState.UP, step_up=True),
+            Refuse,
+            Reason.STEP_UP_OWED,
+        ),
         # HTTP Basic.
         (replace(DR_MARTIN, basic=BasicState.REFUSED), Refuse, Reason.BASIC_REFUSED),
         (replace(RECORD, basic=BasicState.UNCLAIMED, flow=Flow.BEFORE_LOGIN), Challenge, Reason.NO_SESSION),

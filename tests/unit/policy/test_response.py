@@ -8,7 +8,7 @@ from gateway.policy.request import StoreState
 from gateway.policy.response import Outcome, decide_response
 from gateway.vocabulary.decision import Reason, Release, Withhold
 from gateway.vocabulary.identity import Standing
-from gateway.vocabulary.limits import Control, Exhausted, Spent
+from gateway.vocabulary.limits import Asked, Control, Exhausted, Spent
 
 CHARGED = Outcome("dossier", reveals=2, store=StoreState.UP, spend=Spent())
 
@@ -24,6 +24,7 @@ CHARGED = Outcome("dossier", reveals=2, store=StoreState.UP, spend=Spent())
         (replace(CHARGED, live=False, standing=Standing.LOCKED), Withhold, Reason.ACCOUNT_LOCKED, 403),
         (replace(CHARGED, live=False), Withhold, Reason.SESSION_EXPIRED, 401),
         (replace(CHARGED, spend=Exhausted(Control.PATIENTS_1H, 90)), Withhold, Reason.CAP, 429),
+        (replace(CHARGED, spend=Asked(Control.PATIENTS_1H)), Withhold, Reason.STEP_UP_OWED, 401),
     ],
 )
 def test_row(outcome: Outcome, kind: type, reason: Reason, status: int | None) -> None:
