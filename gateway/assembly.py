@@ -3,16 +3,17 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.accounts.names import NameRefused, account_ref
 from gateway.accounts.store import AccountStore
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.escrow import DIRECTORY, Escrow
-from gateway.audit.operator import local_user, record_when_needed
+from gateway.audit.operator import local_user, operator_log, record_when_needed
 from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock, SystemClock
 from gateway.configuration import Loaded, Settings, fingerprint, load, load_keys
@@ -28,6 +29,7 @@ from gateway.valkey.embedded import Embedded
 from gateway.valkey.library import product_sources
 from gateway.valkey.marker import verify_or_set_keycheck
 from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.vocabulary.identity import AccountRef
 from gateway.vocabulary.keys import Keys
 
 
@@ -163,11 +165,70 @@ async def open_for_operator(config_path: Path) -> AsyncIterator[Office]:
             )
 
 
+@dataclass(slots=True)
+class Lookout:
+    """What the watcher works with. *policy* is replaced when the gateway reloads."""
+
+    policy: Policy
+    settings: Settings
+    keys: Keys
+    accounts: AccountStore
+    clock: Clock
+    operator: str
+
+    def ref(self, realm: str, login: str) -> AccountRef | None:
+        """Return whom the log names *login* in *realm*; None when the configuration knows no such account any more."""
+        found = self.policy.realms.get(realm)
+        if found is None:
+            return None
+        try:
+            return account_ref(login, realm, found.mapping, self.keys.names)
+        except NameRefused:
+            return None
+
+    def record(self, events: Sequence[AuditEvent]) -> None:
+        """Make *events* durable in the journal of commands, which is open no longer than that.
+
+        A command that holds the journal is not waited for: nobody is left in meanwhile.
+
+        Raises:
+            AuditUnavailable: it could not be written.
+        """
+        settings, ring = self.settings, self.keys.checkpoint
+        with operator_log(settings.audit_dir, LOG_NAME, ring, node=settings.audit_node, wait_s=0.1) as log:
+            for event in events:
+                log.record(event)
+
+
+@asynccontextmanager
+async def open_for_watcher(config_path: Path) -> AsyncIterator[Lookout]:
+    """Open the store for the process that watches the log.
+
+    Raises:
+        ConfigurationFaults, KeysRefused, KeysDisagree, EmbeddedFailed, StoreUnavailable, StoreEmptied: each
+        names what to mend.
+    """
+    loaded = load(config_path)
+    keys = load_keys(loaded.settings.keys_dir)
+    async with open_store(loaded.settings) as store:
+        await verify_or_set_keycheck(store, fingerprint(keys))
+        yield Lookout(
+            policy=loaded.policy,
+            settings=loaded.settings,
+            keys=keys,
+            accounts=AccountStore(store),
+            clock=SystemClock(),
+            operator=local_user(),
+        )
+
+
 __all__ = [
+    "Lookout",
     "Office",
     "local_user",
     "note",
     "open_for_operator",
+    "open_for_watcher",
     "open_services",
     "open_store",
 ]

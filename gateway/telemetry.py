@@ -54,6 +54,11 @@ UPSTREAM_SECONDS = Histogram(
 UPSTREAM_FAILURES = _counter("upstream_failures_total", "Exchanges in which an app did not answer.", "app")
 HOOK_FAULTS = _counter("hook_faults_total", "Faults of the gateway's own, answered with 503.")
 CONFIG_RELOADS = _counter("config_reload_total", "Reloads of the configuration, by result.", "result")
+SIGNALS = _counter("signals_total", "Signals that fired, of the watching process.", "signal", "mode")
+WATCH_LAG_S = Gauge(
+    "ecluse_watch_lag_seconds", "Age of the last entry that was watched, when it was read.", registry=REGISTRY
+)
+WATCH_FAILURES = _counter("watch_failures_total", "Acts and entries of the watching process that failed.")
 PUBLISH_FAILURES = _counter(
     "publish_failures_total",
     "Checkpoints that a destination away from the machine did not take.",

@@ -33,6 +33,7 @@ from gateway.cli.audit_query import query
 from gateway.cli.audit_ship import ship
 from gateway.cli.audit_stamp import stamp_command
 from gateway.cli.audit_stats import stats
+from gateway.cli.audit_watch import watch
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.cli.progress import progress
 
@@ -142,7 +143,7 @@ def _open_exported(paths: tuple[Path, ...], keys: list[VerifierKey]) -> dict[str
 
 
 for each in (
-    *(query, patient, account, stats, follow_command, keep_command, purge),
+    *(query, patient, account, stats, follow_command, keep_command, watch, purge),
     *(prove, publish, exchange, stamp_command, with_filters_of(query), ship, identify),
 ):
     audit.add_command(each)

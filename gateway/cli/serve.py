@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import click
 
@@ -33,6 +33,7 @@ from gateway.vocabulary.events import AuditEvent, EventKind
 
 KEEPER_AFTER_S = 10.0
 """The keeper begins when the rush of a start is over."""
+WATCHER_AFTER_S = 1.0
 
 _REFUSES_TO_START = (
     KeysRefused,
@@ -100,7 +101,7 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
         if ready is not None:
             await ready
         try:
-            async with _keeper(settings):
+            async with _others(settings):
                 await _until_stopped(services, master, settings)
         finally:
             notify("STOPPING=1")
@@ -120,11 +121,18 @@ def _retention(services: Services, settings: Settings) -> AuditEvent:
     return note(services, EventKind.RETENTION_SET, ("retention", kept))
 
 
-def _keeper(settings: Settings) -> AbstractAsyncContextManager[None]:
-    if not settings.keeper:
-        return nullcontext()
-    arguments = ["audit", "keep", "--config", str(settings.config_path)]
-    return beside("audit keeper", arguments, after_s=KEEPER_AFTER_S)
+@asynccontextmanager
+async def _others(settings: Settings) -> AsyncIterator[None]:
+    """Run the processes that belong to a serving gateway beside it."""
+    where = ("--config", str(settings.config_path))
+    async with AsyncExitStack() as stack:
+        if settings.watcher:
+            watch = beside("audit watcher", ["audit", "watch", *where], after_s=WATCHER_AFTER_S)
+            await stack.enter_async_context(watch)
+        if settings.keeper:
+            keep = beside("audit keeper", ["audit", "keep", *where], after_s=KEEPER_AFTER_S)
+            await stack.enter_async_context(keep)
+        yield
 
 
 def is_ready(services: Services) -> bool:
@@ -187,7 +195,16 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
     """Return the settings that differ and cannot change while the door is open."""
     names = (
         *("listen_address", "listen_port", "tls_certificate", "tls_key", "metrics_address", "metrics_port"),
-        *("state_dir", "keys_dir", "audit_dir", "audit_node", "keeper", "store_url", "escrow_recipients"),
+        *(
+            "state_dir",
+            "keys_dir",
+            "audit_dir",
+            "audit_node",
+            "keeper",
+            "watcher",
+            "store_url",
+            "escrow_recipients",
+        ),
     )
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 

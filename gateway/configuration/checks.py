@@ -28,6 +28,7 @@ from gateway.configuration.schema_app import (
     Signs,
 )
 from gateway.configuration.shadows import shadowed_by
+from gateway.configuration.signals import check_signals
 from gateway.policy.paths import compile_template
 from gateway.policy.policy import Basic, Flow, Strangers
 from gateway.vocabulary.limits import Control
@@ -69,6 +70,7 @@ def check_main(main: MainFile) -> Iterator[Problem]:
         yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
     yield from _check_audit(main.audit)
     yield from check_offsite(main.audit.publish, main.audit.witnesses)
+    yield from check_signals(main.signals)
     if main.audit.collector is not None:
         yield from _check_collector(main.audit.collector)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)

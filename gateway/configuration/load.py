@@ -16,6 +16,7 @@ from gateway.configuration.offsite import settle_offsite
 from gateway.configuration.schema import CollectorSpec, MainFile, RealmSpec
 from gateway.configuration.schema_app import AppSpec
 from gateway.configuration.settings import Collector, Loaded, Settings
+from gateway.configuration.signals import compile_signals
 from gateway.configuration.words import collector_url
 from gateway.configuration.yaml_tree import read_tree
 
@@ -213,6 +214,8 @@ class _Reading:
             audit_node=main.audit.node,
             audit_also=tuple(folder / name for name in main.audit.also),
             keeper=main.audit.keeper == "on",
+            watcher=main.signals.watcher == "on",
+            rules=compile_signals(main.signals),
             retention_days=main.audit.retention_days,
             retention_reason=main.audit.retention_reason,
             publish=publish,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
+from gateway.configuration.schema_signals import SignalsSpec
 from gateway.configuration.words import (
     Address,
     AgeRecipient,
@@ -318,6 +319,8 @@ class MainFile(Spec):
     """Where accounts, sessions and counters are kept."""
     audit: AuditSpec = AuditSpec()
     """The audit log."""
+    signals: SignalsSpec = SignalsSpec()
+    """What looks wrong in the log, and when an account is asked for a code, or locked."""
     body: BodySpec = BodySpec()
     """The regional body whose pages these are."""
     realms: dict[Name, Any] = Field(min_length=1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.policy.policy import Policy
+from gateway.vocabulary.signals import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Settings:
     audit_node: str | None = None
     audit_also: tuple[Path, ...] = ()
     keeper: bool = True
+    watcher: bool = True
+    rules: Rules = field(default_factory=Rules)
     retention_days: int = 365
     retention_reason: str = ""
     publish: tuple[PublishSettings, ...] = ()
@@ -111,6 +114,11 @@ class Settings:
     def cursors_dir(self) -> Path:
         """Return where the shipping process notes what the collector has."""
         return self.state_dir / "collector"
+
+    @property
+    def watch_dir(self) -> Path:
+        """Return where the watcher keeps what it has learned, and how far it has read."""
+        return self.state_dir / "watch"
 
     @property
     def reload_file(self) -> Path:

@@ -4,6 +4,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Annotated, Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import jsonpath_rfc9535
 import re2
@@ -287,6 +288,14 @@ def _age_recipient(text: str) -> str:
     return text
 
 
+def _time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        raise problem(f"there is no time zone {text!r}", "write its name, such as Europe/Paris") from None
+    return text
+
+
 def _scalar(value: object) -> object:
     # YAML reads 1 as a number where the operator means the text of a parameter.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -316,6 +325,7 @@ Prefix = Annotated[str, AfterValidator(_prefix)]
 Status = Annotated[str, BeforeValidator(_status)]
 AgeRecipient = Annotated[str, AfterValidator(_age_recipient)]
 """A public key of age, ``age1...``."""
+TimeZone = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_time_zone)]
 Scalar = Annotated[str, BeforeValidator(_scalar)]
 Category = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64)]
 Port = Annotated[int, Field(ge=1, le=65_535)]

@@ -155,10 +155,19 @@ async def _revealing(exchange: Exchange, services: Services, response: ResponseF
         size_bytes=seen.decoded_bytes,
         categories=route.categories,
         sensitivity=route.sensitivity.value,
+        detail=_walked(exchange, services, seen) if opened else (),
     )
     if not await records.keep_event(services, event):
         return withhold(exchange, services, audit_down(route.name))
     return release(exchange, services, response, decision)
+
+
+def _walked(exchange: Exchange, services: Services, seen: RecordsSeen) -> tuple[tuple[str, str], ...]:
+    """Return what the entry tells of the order of ids: nothing, unless somebody walks through them."""
+    if exchange.account is None or len(seen.ids) != 1:
+        return ()
+    walk = services.walks.step(exchange.account.id, seen.system, seen.ids[0])
+    return () if walk is None else (("walk", walk[0].value), ("walked", str(walk[1])))
 
 
 async def _redirected(exchange: Exchange, services: Services, response: ResponseFacts) -> ResponseAction:

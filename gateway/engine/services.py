@@ -8,6 +8,7 @@ from gateway.audit.escrow import Escrow
 from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock
 from gateway.engine.shown import Shown
+from gateway.engine.walks import Walks
 from gateway.policy.policy import Policy
 from gateway.sessions.assertion import AssertionMaker
 from gateway.sessions.cookies import CookieReader
@@ -43,4 +44,5 @@ class Services:
     classes: dict[str, str] = field(default_factory=dict)
     stopping: bool = False
     shown: Shown = field(default_factory=Shown)
+    walks: Walks = field(default_factory=Walks)
     escrow: Escrow | None = None

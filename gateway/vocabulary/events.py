@@ -60,6 +60,10 @@ class EventKind(StrEnum):
     """Somebody with a session was asked for a fresh code and a reason; what was asked for did not leave."""
     STEP_UP_GIVEN = "step-up-given"
     """The fresh code was right; the coded reason stands beside it."""
+    SIGNALLED = "signalled"
+    """Something looked wrong in an account's use: which signal (*rule*), with its figures."""
+    CODE_DEMANDED = "code-demanded"
+    """Signals added up: the account owes a fresh code."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,3 +139,14 @@ class Sightings:
     def total(self) -> int:
         """Return how many distinct pieces were seen."""
         return self.nirs + self.phones + self.emails
+
+
+class Walk(StrEnum):
+    """In which order somebody opened patients whose ids are numbers."""
+
+    ASCENDING = "ascending"
+    DESCENDING = "descending"
+    STRIDED = "strided"
+    """At one and the same distance, in any order."""
+    BLOCK = "block"
+    """All of a narrow block, in any order."""

@@ -112,6 +112,8 @@ CODES: Final[dict[EventKind, Coded]] = {
     EventKind.CHECKPOINT_CONTRADICTED: _ALERT,
     EventKind.STEP_UP_ASKED: _ALERT,
     EventKind.STEP_UP_GIVEN: _LOGIN,
+    EventKind.SIGNALLED: _ALERT,
+    EventKind.CODE_DEMANDED: _USER_CHANGED,
     EventKind.GAP: Coded(Code.SECURITY_ALERT, Code.RECORDING_STARTED, "E"),
 }
 _QUERY: Final = Coded(Code.QUERY, None, "E")

@@ -58,6 +58,8 @@ CATEGORIES: Final[dict[EventKind, tuple[str, str, tuple[str, ...]]]] = {
     EventKind.CHECKPOINT_CONTRADICTED: ("alert", "database", ("info",)),
     EventKind.STEP_UP_ASKED: _WEB,
     EventKind.STEP_UP_GIVEN: _AUTHENTICATION,
+    EventKind.SIGNALLED: ("alert", "intrusion_detection", ("info",)),
+    EventKind.CODE_DEMANDED: _IAM,
     EventKind.GAP: ("event", "process", ("info",)),
 }
 """``event.kind``, the ``event.category`` and its ``event.type``, each an allowed value of ECS."""

@@ -70,6 +70,8 @@ MEANINGS: Final[dict[EventKind, Meaning]] = {
     EventKind.CHECKPOINT_CONTRADICTED: Meaning("A kept checkpoint contradicts the audit log", 3, _NO),
     EventKind.STEP_UP_ASKED: Meaning("Fresh code asked for", 5, _NO),
     EventKind.STEP_UP_GIVEN: Meaning("Fresh code and reason given", 5, _OK),
+    EventKind.SIGNALLED: Meaning("Something looks wrong in the use of an account", 4, _OK),
+    EventKind.CODE_DEMANDED: Meaning("Fresh second factor demanded from an account", 4, _OK),
     EventKind.GAP: Meaning("Audit log resumed after an interruption", 4, _UNKNOWN),
 }
 _STRANGE: Final = Meaning("Event of another version", 5, _UNKNOWN)

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.configuration import ConfigurationFaults, load
+from gateway.vocabulary.signals import Rules, Signal, SignalMode, SignalRule
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -117,6 +118,9 @@ BUSTED = [
     ("version_missing", 1, "", "'version' is missing", "write version here"),
     ("witness_key", 7, "audit.witnesses[0].key", "this is no Ed25519 verifier key", "write it as it was pri"),
     ("witness_twice", 8, "audit.witnesses[1].key", "this witness is named twice", "take one out"),
+    ("signals_lock_below_ask", 5, "signals.lock_at", "an account would be locked", "make it more than ask_at"),
+    ("signals_mode", 5, "signals.pace.mode", "this is none of the words that", "write 'off', 'observe'"),
+    ("signals_timezone", 5, "signals.timezone", "there is no time zone 'Europe/Lille'", "write its name, such as"),
     ("yaml_merge", 12, "apps.demo", "'<<' is not read here", "write the keys out"),
     ("yaml_syntax", 14, "", "this is no YAML: expected ',' or ']', ", "check indentation, col"),
     ("yaml_tab", 12, "", "this is no YAML: found character '\\t' ", "check indentation, col"),
@@ -298,6 +302,23 @@ def test_one_node_writes_alone_and_keeps_a_year() -> None:
     found = load(CONFIGS / "working_smallest.yml").settings
     assert (found.audit_node, found.audit_dirs) == (None, (found.audit_dir,))
     assert (found.keeper, found.retention_days, found.retention_reason) == (True, 365, "")
+
+
+def test_signals_are_read_with_what_is_left_out_as_it_is_by_default() -> None:
+    found, usual = load(CONFIGS / "working_signals.yml").settings, Rules()
+    assert not found.watcher
+    rules = found.rules
+    assert (rules.timezone, rules.ask_at, rules.lock_at, rules.settled_s) == (
+        "Indian/Reunion",
+        50,
+        120,
+        3_600,
+    )
+    assert rules.signals[Signal.ENUMERATION] == SignalRule(SignalMode.OBSERVE, 60)
+    assert rules.signals[Signal.PACE] == SignalRule(SignalMode.ACT, 20)
+    assert rules.signals[Signal.UNUSUAL_HOURS] == SignalRule(SignalMode.OFF, 30)
+    assert (rules.walk_patients, rules.fast_ms, rules.paced_patients) == (12, 3_000, 20)
+    assert load(CONFIGS / "working_smallest.yml").settings.rules == usual
 
 
 _words = st.sampled_from(

@@ -30,6 +30,7 @@ EXPECTED_TYPES = {
     "configuration": {"access", "change", "creation", "deletion", "info"},
     "database": {"access", "change", "info", "error"},
     "iam": {"admin", "change", "creation", "deletion", "group", "info", "user"},
+    "intrusion_detection": {"allowed", "denied", "info"},
     "network": {"access", "allowed", "connection", "denied", "end", "info", "protocol", "start"},
     "process": {"access", "change", "end", "info", "start"},
     "session": {"start", "end", "info"},
