@@ -17,7 +17,7 @@ _LEGEND: Final = (
     "soft at: patients of that account gone when a fresh code would have been asked for.",
     "stop at: patients gone when an answer was first withheld.",
     "sign s: seconds to the first line of the log that says more than an access.",
-    "alarm s: seconds to the first signal of the watcher on any of the accounts; it asks for a code, and locks.",
+    "alarm s: seconds until the watcher first acts on one of the accounts (asks for a code, or locks), and alerts.",
     "one device: as fast, since nothing links accounts by device here.",
 )
 _MOMENTS: Final = {"1 h": HOUR_S, "1 day": DAY_S, "Monday 9 h": 62 * HOUR_S}
@@ -99,9 +99,9 @@ def real_time(real: RealTime, virtual: Gang) -> None:
     """Print the fast thief at the real door beside the one in virtual time."""
     loot = next(iter(virtual.loot.values()))
     print(
-        f"\nIn real time through the proxy, the fast thief gets {real.patients} patients in {real.seconds} s and is "
-        f"then refused {real.refused} times; in virtual time it is stopped at {_before(loot, loot.first_stop_us)}. "
-        f"The cap of ten minutes is {real.cap}."
+        f"\nIn real time through the proxy, one code gets a fast thief {real.patients} patients in {real.seconds} s "
+        f"and is then refused {real.refused} times; the bounds of ten minutes are {real.soft} and {real.cap}. "
+        f"In virtual time, watched, a code is asked for at {_before(loot, loot.first_soft_us)}."
     )
 
 
@@ -145,8 +145,8 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _alarms(gang: Gang, watcher: Watcher) -> list[int]:
-    """Return when the first signal fired for each account, in seconds since the thieves began."""
-    found = (watcher.signalled_since(name, BEGIN_US) for name in gang.loot)
+    """Return when the watcher first acted on each account, in seconds since the thieves began."""
+    found = (watcher.acted_since(name, BEGIN_US) for name in gang.loot)
     return sorted((at_us - BEGIN_US) // SECOND_US for at_us in found if at_us is not None)
 
 

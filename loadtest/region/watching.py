@@ -36,9 +36,10 @@ class Watcher:
         self.gate.told.append(self._read)
         self.gate.answered.append(self._answered)
 
-    def signalled_since(self, name: str, from_us: int) -> int | None:
-        """Return when the first signal fired for the account *name* from *from_us* on."""
-        return next((at_us for at_us, _ in self.signals.get(name, ()) if at_us >= from_us), None)
+    def acted_since(self, name: str, from_us: int) -> int | None:
+        """Return when the watcher first acted on the account *name* from *from_us* on: operators are alerted then."""
+        moments = (verdict.at_ms * 1000 for verdict in self.acts.get(name, ()))
+        return next((at_us for at_us in moments if at_us >= from_us), None)
 
     def _read(self, account: Account, page: Page, met: Met) -> None:
         if not met.passed or not (page.charge.opened or page.charge.listed):

@@ -157,7 +157,7 @@ def test_the_watcher_asks_and_then_locks(empty: VirtualStore, realm: Realm) -> N
     gang.begin(gate)
     gate.world.run()
     for name, loot in gang.loot.items():
-        first = watcher.signalled_since(name, BEGIN_US)
+        first = watcher.acted_since(name, BEGIN_US)
         assert first is not None
         assert first - BEGIN_US < 60 * SECOND_US
         assert loot.stops["account-locked"] == 1
