@@ -21,22 +21,34 @@ from loadtest.region.proxy import rob_for_real
 from loadtest.region.rivals import tightest
 from loadtest.region.store import VirtualStore, a_store
 from loadtest.region.thieves import FAST, THIEVES, Gang
+from loadtest.region.watching import Watcher
 from loadtest.region.world import World
 
+_TOGETHER_S = 3_600.0
+_COLLEAGUES = 90
 
-def rob(store: VirtualStore, realm: Realm, seed: int) -> list[Gang]:
-    """Let every gang work for a week, and return them."""
-    gate = Gate(World(store), realm)
+
+def rob(store: VirtualStore, realm: Realm, seed: int) -> tuple[list[Gang], Watcher]:
+    """Let every gang work for a week, and return them and who watched."""
+    gate = Gate(World(store, together_s=_TOGETHER_S), realm)
+    watcher = Watcher(gate)
+    _colleagues(gate, seed)
     gangs = [Gang(plan, seed) for plan in THIEVES]
     for gang in gangs:
         gang.begin(gate)
     gate.world.run()
-    return gangs
+    return gangs, watcher
+
+
+def _colleagues(gate: Gate, seed: int) -> None:
+    """Let some honest people work beforehand, so that the watcher knows what is usual in each class."""
+    Staff(measured=False).employ(gate, _COLLEAGUES, Calendar(5), seed)
 
 
 def work(store: VirtualStore, realm: Realm, professionals: int, days: int, seed: int) -> Staff:
     """Let a region work for *days*."""
-    gate, region = Gate(World(store), realm), Staff()
+    gate, region = Gate(World(store, together_s=_TOGETHER_S), realm), Staff()
+    Watcher(gate)
     region.employ(gate, professionals, Calendar(days), seed)
     gate.world.run()
     return region
@@ -48,7 +60,11 @@ def better(realm: Realm) -> Realm:
         name: replace(
             limits,
             limits=tuple(
-                replace(one, hard=figures.BETTER_HARD[name].get(one.control, one.hard))
+                replace(
+                    one,
+                    hard=figures.BETTER_HARD[name].get(one.control, one.hard),
+                    soft=figures.BETTER_SOFT[name].get(one.control, one.soft),
+                )
                 for one in limits.limits
             )
             if name in figures.BETTER_HARD
@@ -73,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         realm = load(write_configuration(room, 8443, 8000)).policy.realms[REALM]
         with a_store(room / "s") as store:
             began_s = time.perf_counter()
-            gangs = rob(store, realm, chosen.seeds[0])
+            gangs, watcher = rob(store, realm, chosen.seeds[0])
             print(f"{len(gangs)} gangs, a week each: {time.perf_counter() - began_s:.0f} s", flush=True)
             regions = []
             for seed in chosen.seeds:
@@ -85,15 +101,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"seed {seed}: {region.worked} professional-days in {took_s:.0f} s", flush=True)
             store.empty()
             other = Gang(FAST, chosen.seeds[0])
-            gate = Gate(World(store), better(realm))
+            gate = Gate(World(store, together_s=_TOGETHER_S), better(realm))
+            Watcher(gate)
+            _colleagues(gate, chosen.seeds[0])
             other.begin(gate)
             gate.world.run()
     limit = tightest(
         {f"{at}.{who}": each for at, one in enumerate(regions) for who, each in one.requests.items()}
     )
-    told.thieves(gangs, limit)
+    told.thieves(gangs, watcher, limit)
     told.honest(regions)
-    told.choices(regions, figures.hard_of(realm.classes), gangs[0], other)
+    told.choices(regions, figures.soft_of(realm.classes), figures.hard_of(realm.classes), gangs[0], other)
     if not chosen.no_proxy:
         try:
             real = rob_for_real()
@@ -107,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (chosen.figures / "scraping.json").write_text(text + "\n", "utf-8")
         drawn = figures.svg(points, figures.hard_of(realm.classes))
         (chosen.figures / "scraping.svg").write_text(drawn, "utf-8")
-    result = told.result(gangs, regions, limit)
+    result = told.result(gangs, watcher, regions, limit)
     faults = told.faults(result)
     for fault in faults:
         print(f"OFF: {fault}")

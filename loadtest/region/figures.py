@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.vocabulary.limits import Control, LimitSet
-from loadtest.region.gate import SOFT
 from loadtest.region.honest import Staff
 
 Caps = Mapping[str, Mapping[Control, int]]
@@ -19,15 +18,13 @@ SWEPT: Final[dict[Control, tuple[int, ...]]] = {
 }
 
 BETTER_SOFT: Final[dict[str, dict[Control, int]]] = {
-    "standard": SOFT["standard"]
-    | {
+    "standard": {
         Control.PATIENTS_10MIN: 40,
         Control.PATIENTS_1H: 60,
         Control.PATIENTS_24H: 100,
         Control.PATIENTS_7D: 200,
     },
-    "heavy": SOFT["heavy"]
-    | {
+    "heavy": {
         Control.PATIENTS_10MIN: 40,
         Control.PATIENTS_1H: 80,
         Control.PATIENTS_24H: 300,
@@ -66,6 +63,18 @@ def hard_of(classes: Mapping[str, LimitSet]) -> Caps:
     """Return the hard bounds of *classes*, requests apart."""
     return {
         name: {one.control: one.hard for one in classes[name].limits if one.control is not Control.REQUESTS}
+        for name in CLASSES
+    }
+
+
+def soft_of(classes: Mapping[str, LimitSet]) -> Caps:
+    """Return the soft bounds of *classes*, requests apart."""
+    return {
+        name: {
+            one.control: one.soft
+            for one in classes[name].limits
+            if one.control is not Control.REQUESTS and one.soft is not None
+        }
         for name in CLASSES
     }
 

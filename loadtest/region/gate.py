@@ -10,30 +10,17 @@ from gateway.lookups import EnterQuestion, RevealQuestion, enter, reveal
 from gateway.policy.policy import Flow, Realm, SessionRules, Strangers
 from gateway.policy.request import Situation, StoreState, decide_request
 from gateway.policy.response import Outcome, decide_response
-from gateway.sessions.store import SessionStore
-from gateway.vocabulary.decision import Challenge, Forward, Release
+from gateway.sessions.store import SessionRefused, SessionStore, new_session_id
+from gateway.vocabulary.decision import Challenge, Forward, Reason, Release
 from gateway.vocabulary.identity import Stage
-from gateway.vocabulary.limits import Charge, Control, Limit, LimitSet, Mode
+from gateway.vocabulary.limits import Charge, Control, LimitSet
 from gateway.vocabulary.records import RouteKind
 from loadtest.region.world import World
 
 APP = "parcours"
 _CREDENTIAL = "c0"
-
-SOFT = {
-    "standard": {
-        Control.PATIENTS_10MIN: 20,
-        Control.PATIENTS_1H: 60,
-        Control.PATIENTS_24H: 150,
-        Control.PATIENTS_7D: 500,
-        Control.ROWS_1H: 600,
-        Control.BYTES_1H: 30_000_000,
-        Control.EXPORTS_24H: 5,
-        Control.PROBES_1H: 20,
-    },
-}
-SOFT["heavy"] = SOFT["standard"] | {Control.PATIENTS_24H: 300, Control.PATIENTS_7D: 1_200}
-"""The soft column of the caps (requests apart): asked of the store as observed limits, so that nothing is stopped."""
+_TRIES = 4
+"""A login, a fresh code for a signal and one for a soft bound may all be owed; then the page is asked for."""
 
 
 @dataclass(slots=True)
@@ -43,6 +30,7 @@ class Account:
     name: str
     account_class: str
     establishment: str
+    client: str = "10.0.0.1"
     codes: int | None = None
     session: str | None = None
 
@@ -65,7 +53,8 @@ class Page:
 class Met:
     """What somebody met at *at_us*: *passed*, or stopped by *control* (None: the session is over for good).
 
-    *soft*: controls of which the soft bound was crossed. *challenged*: a login with a code was needed first.
+    *soft*: the controls past whose soft bound this went, so that a fresh code was asked for. *owed*: one was asked
+    for because of signals. *challenged*: a login with a code was needed first.
     """
 
     at_us: int
@@ -75,6 +64,9 @@ class Met:
     soft: tuple[Control, ...] = ()
     near: tuple[Control, ...] = ()
     challenged: bool = False
+    owed: bool = False
+    why: str = ""
+    """Why it is over for good: the account is locked, or no code is left."""
 
 
 @dataclass
@@ -86,10 +78,12 @@ class Gate:
     classes: dict[str, str] = field(default_factory=dict)
     told: list[Callable[[Account, Page, Met], None]] = field(default_factory=list)
     """Whoever reads along, as a follower reads the log."""
+    answered: list[Callable[[Account, int], None]] = field(default_factory=list)
+    """Whoever hears that a code was given."""
 
     def __post_init__(self) -> None:
         self._sessions = SessionStore(self.world.store)
-        self._limits = {name: with_soft(limits) for name, limits in self.realm.classes.items()}
+        self._limits = self.realm.classes
 
     def enrol(self, account: Account) -> None:
         """Make *account* an active one; its second factor is not what is tried here."""
@@ -98,18 +92,31 @@ class Gate:
         self.world.store.command("HSET", f"ecluse:{{{account.id}}}:account", *fields, *more)
 
     async def ask(self, account: Account, page: Page) -> Met:
-        """Ask for *page*, with a login and a code when the session is over."""
-        challenged = False
+        """Ask for *page*, with a login and a code when the session is over, and a fresh code when one is owed."""
+        challenged, owed, soft = False, False, dict[Control, None]()
+        for _ in range(_TRIES):
+            met = await self._ask_once(account, page)
+            if met is None:
+                challenged = True
+                given = await self._log_in(account)
+            elif met.passed or not (met.owed or met.soft):
+                told = replace(met, challenged=challenged, owed=owed, soft=tuple(soft))
+                return self._tell(account, page, told)
+            else:
+                owed, soft = owed or met.owed, soft | dict.fromkeys(met.soft)
+                given = await self._step_up(account)
+            if not given:
+                break
+        why = "no code left" if account.codes == 0 else Reason.ACCOUNT_LOCKED.value
+        over = Met(self.world.now_us, False, soft=tuple(soft), challenged=challenged, owed=owed, why=why)
+        return self._tell(account, page, over)
+
+    async def _ask_once(self, account: Account, page: Page) -> Met | None:
         for _ in range(page.requests):
             met = await self._enter(account, page)
-            if met is None:
-                if not await self._log_in(account):
-                    return self._tell(account, page, Met(self.world.now_us, passed=False))
-                challenged = True
-                met = await self._enter(account, page)
             if met is None or not met.passed:
-                return self._tell(account, page, met or Met(self.world.now_us, passed=False))
-        return self._tell(account, page, await self._reveal(account, page, challenged=challenged))
+                return met
+        return await self._reveal(account, page)
 
     async def _enter(self, account: Account, page: Page) -> Met | None:
         if account.session is None:
@@ -117,7 +124,7 @@ class Gate:
         rules: SessionRules = self.realm.sessions
         question = EnterQuestion(
             account.id, account.session, APP, (_CREDENTIAL,), rules.idle_s * 1000, rules.absolute_s * 1000,
-            rules.pending_s * 1000, spend_request=True,
+            rules.pending_s * 1000, spend_request=True, step_up_ms=rules.step_up_s * 1000,
         )  # fmt: skip
         entered = await enter(self.world.store, question, self._limits_of, self.classes)
         decision = decide_request(
@@ -132,20 +139,32 @@ class Gate:
                 standing=entered.standing,
                 stage=entered.stage,
                 enrolled=entered.enrolled,
+                owes=entered.owes is not None,
+                fresh=entered.fresh,
                 credentials=1,
                 known=sum(entered.known),
                 spend=entered.spend,
             )
         )
+        at_us = self.world.now_us
         if isinstance(decision, Forward):
-            return Met(self.world.now_us, passed=True)
+            return Met(at_us, passed=True)
+        if isinstance(decision, Challenge) and decision.reason is Reason.STEP_UP_OWED:
+            if decision.control is None:
+                return Met(at_us, False, owed=True)
+            return Met(at_us, False, soft=(decision.control,))
         if isinstance(decision, Challenge):
             return None
-        return Met(self.world.now_us, False, decision.control, decision.retry_after_s or 0)
+        return Met(at_us, False, decision.control, decision.retry_after_s or 0, why=decision.reason.value)
 
-    async def _reveal(self, account: Account, page: Page, *, challenged: bool) -> Met:
+    async def _reveal(self, account: Account, page: Page) -> Met:
+        step_up_ms = self.realm.sessions.step_up_s * 1000
         question = RevealQuestion(
-            account.id, account.session, self._limits_of(account.account_class), page.charge
+            account.id,
+            account.session,
+            self._limits_of(account.account_class),
+            page.charge,
+            step_up_ms=step_up_ms,
         )
         revealed = await reveal(self.world.store, question)
         reveals = len(page.charge.opened) + len(page.charge.listed)
@@ -159,20 +178,43 @@ class Gate:
                 spend=revealed.spend,
             )
         )
-        at_us, soft = self.world.now_us, tuple(dict.fromkeys(decision.would))
+        at_us = self.world.now_us
         if isinstance(decision, Release):
-            return Met(at_us, True, soft=soft, near=decision.near, challenged=challenged)
-        return Met(at_us, False, decision.control, decision.retry_after_s or 0, soft, challenged=challenged)
+            return Met(at_us, True, near=decision.near)
+        if decision.reason is Reason.STEP_UP_OWED and decision.control is not None:
+            return Met(at_us, False, soft=(decision.control,))
+        return Met(at_us, False, decision.control, decision.retry_after_s or 0, why=decision.reason.value)
 
-    async def _log_in(self, account: Account) -> bool:
-        """Log in with password and code, unless there is no code left to give."""
+    async def _step_up(self, account: Account) -> bool:
+        """Give a fresh code and a reason, unless there is no code left to give."""
+        if account.session is None or not self._spend_code(account):
+            return False
+        try:
+            opened = await self._sessions.step_up(account.id, account.session, new_session_id())
+        except SessionRefused:
+            return False
+        account.session = opened.session_id
+        return True
+
+    def _spend_code(self, account: Account) -> bool:
         if account.codes == 0:
             return False
         if account.codes is not None:
             account.codes -= 1
-        opened = await self._sessions.open(
-            account.id, APP, Stage.FULL, self.realm.sessions, jar=(_CREDENTIAL,)
-        )
+        for one in self.answered:
+            one(account, self.world.now_us)
+        return True
+
+    async def _log_in(self, account: Account) -> bool:
+        """Log in with password and code, unless there is no code left to give."""
+        if not self._spend_code(account):
+            return False
+        try:
+            opened = await self._sessions.open(
+                account.id, APP, Stage.FULL, self.realm.sessions, jar=(_CREDENTIAL,)
+            )
+        except SessionRefused:
+            return False
         account.session = opened.session_id
         return True
 
@@ -183,12 +225,3 @@ class Gate:
         for one in self.told:
             one(account, page, met)
         return met
-
-
-def with_soft(limits: LimitSet) -> LimitSet:
-    """Return *limits* and their soft bounds beside them, observed: the store then tells when one is crossed."""
-    soft = SOFT.get(limits.name, {})
-    beside = tuple(
-        Limit(one.control, soft[one.control], Mode.OBSERVE) for one in limits.limits if one.control in soft
-    )
-    return replace(limits, limits=(*limits.limits, *beside))

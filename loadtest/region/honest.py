@@ -23,13 +23,13 @@ class Days:
     """What one profile met, by (person, day). *peaks*: the most each window would have held with no cap at all."""
 
     worked: set[tuple[str, int]] = field(default_factory=set)
-    soft: dict[tuple[str, int], Control] = field(default_factory=dict)
+    soft: dict[tuple[str, int], Control | None] = field(default_factory=dict)
     hard: dict[tuple[str, int], Control | None] = field(default_factory=dict)
     peaks: dict[tuple[str, int], Peaks] = field(default_factory=dict)
 
-    def by(self, found: dict[tuple[str, int], Control] | dict[tuple[str, int], Control | None]) -> str:
+    def by(self, found: dict[tuple[str, int], Control | None]) -> str:
         """Return which controls spoke first on the days of *found*, the most frequent first."""
-        counted = Counter("session" if one is None else one.value for one in found.values())
+        counted = Counter("signals" if one is None else one.value for one in found.values())
         return ", ".join(f"{name} {count}" for name, count in counted.most_common(3))
 
 
@@ -52,7 +52,7 @@ class Staff:
         for number, profile in enumerate(everybody):
             site = number // _SITE
             patients = range(site * _SITE_PATIENTS, (site + 1) * _SITE_PATIENTS)
-            account = Account(f"p{number}", profile.account_class, f"59{site:07d}")
+            account = Account(f"p{number}", profile.account_class, f"59{site:07d}", f"10.1.{site % 250}.7")
             self.profiles[profile.name] = profile
             gate.enrol(account)
             person = Professional(profile, patients, Random(seed * 1_000_003 + number))
@@ -67,8 +67,8 @@ class Staff:
                 _measure(days.peaks.setdefault((account.name, day), {}), meter, page, START_US + at_us)
             self.requests[account.name].append((day, START_US + at_us, page.requests))
             met = await gate.ask(account, page)
-            if met.soft:
-                days.soft.setdefault((account.name, day), met.soft[0])
+            if met.soft or met.owed:
+                days.soft.setdefault((account.name, day), met.soft[0] if met.soft else None)
             if not met.passed:
                 days.hard.setdefault((account.name, day), met.control)
 

@@ -23,6 +23,7 @@ class RealTime:
     requests: int
     refused: int
     seconds: float
+    soft: int | None
     cap: int
 
 
@@ -36,12 +37,12 @@ def rob_for_real() -> RealTime:
     try:
         realm: Realm = load(stage.config).policy.realms[REALM]
         limits = realm.classes[_THIEF.account_class].limits
-        cap = next(one.hard for one in limits if one.control is Control.PATIENTS_10MIN)
+        bound = next(one for one in limits if one.control is Control.PATIENTS_10MIN)
         told = asyncio.run(play("scrape", _job(stage, _THIEF)))
     finally:
         stage.strike()
     patients = {one for shown in told["exchanges"] for one in shown}
-    return RealTime(len(patients), told["requests"], told["refused"], told["seconds"], cap)
+    return RealTime(len(patients), told["requests"], told["refused"], told["seconds"], bound.soft, bound.hard)
 
 
 def _job(stage: Stage, person: Professional) -> dict[str, object]:

@@ -6,24 +6,25 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from loadtest.region import figures
-from loadtest.region.gate import SOFT
 from loadtest.region.honest import Days, Staff
 from loadtest.region.proxy import RealTime
 from loadtest.region.rivals import RequestLimit, gone_with, gone_without
 from loadtest.region.thieves import BEGIN_US, Gang, Loot
+from loadtest.region.watching import Watcher
 from loadtest.region.world import DAY_S, HOUR_S, SECOND_US
 
 _LEGEND: Final = (
     "soft at: patients of that account gone when a fresh code would have been asked for.",
     "stop at: patients gone when an answer was first withheld.",
     "sign s: seconds to the first line of the log that says more than an access.",
-    "alarm: null, since no detection reads the log here. one device: as fast, since nothing links accounts here.",
+    "alarm s: seconds until the watcher first acts on one of the accounts (asks for a code, or locks), and alerts.",
+    "one device: as fast, since nothing links accounts by device here.",
 )
 _MOMENTS: Final = {"1 h": HOUR_S, "1 day": DAY_S, "Monday 9 h": 62 * HOUR_S}
 TARGETS: Final[dict[str, tuple[float, str]]] = {
     "fast_per_account": (
         300,
-        "patients a fast thief takes from one account in a week, with nobody acting on it",
+        "patients a fast thief takes from one account in a week",
     ),
     "slow_week_per_account": (1_000, "patients a slow drip takes from one account in a week"),
     "hard_block_days_per_10000": (1, "professional-days in 10 000 with a wrong hard block"),
@@ -32,14 +33,14 @@ TARGETS: Final[dict[str, tuple[float, str]]] = {
 """The issue's targets that this tree can be judged by. Linking and alarms are judged when they exist."""
 
 
-def thieves(gangs: Sequence[Gang], limit: RequestLimit) -> None:
+def thieves(gangs: Sequence[Gang], watcher: Watcher, limit: RequestLimit) -> None:
     """Print what each gang carried away, with the caps, with a limit on requests, and with nothing."""
     print("\nThieves: patients gone of ten accounts with codes, in a week from Friday 19 h.")
     print(
         f"limit: {limit.rate_m} requests a minute and a burst of {limit.burst} per account, "
         "the tightest for honest work."
     )
-    heads = (f"{'thief':18}", *(f"{word:>9}" for word in ("soft at", "stop at", "sign s")), f"{'alarm':>6}")
+    heads = (f"{'thief':18}", *(f"{word:>9}" for word in ("soft at", "stop at", "sign s")), f"{'alarm s':>9}")
     more = (f"{'acct ' + word:>16}" for word in _MOMENTS)
     print("".join((*heads, *more, f"{'acct week':>10}{'all week':>9}{'limit':>9}{'nothing':>9}  stopped by")))
     for gang in gangs:
@@ -50,7 +51,7 @@ def thieves(gangs: Sequence[Gang], limit: RequestLimit) -> None:
         print("".join((
             f"{gang.plan.name:18}",
             f"{_before(most, most.first_soft_us):>9}{_before(most, most.first_stop_us):>9}",
-            f"{_seconds(most.first_sign_us):>9}{'null':>6}",
+            f"{_seconds(most.first_sign_us):>9}{_alarm(gang, watcher):>9}",
             *(f"{count:>16}" for count in moments),
             f"{most.gone():>10}{sum(map(Loot.gone, loots)):>9}",
             f"{gone_with(gang.plan, limit):>9}{gone_without(gang.plan):>9}",
@@ -78,11 +79,13 @@ def honest(regions: Sequence[Staff]) -> None:
           f"wrong blocks in 10 000: {_spread([10_000 * one.hard / one.worked for one in regions])}")  # fmt: skip
 
 
-def choices(regions: Sequence[Staff], present: figures.Caps, now: Gang, then: Gang) -> None:
+def choices(
+    regions: Sequence[Staff], asked: figures.Caps, present: figures.Caps, now: Gang, then: Gang
+) -> None:
     """Print what the present caps and the better ones cost, and what a fast thief gets under each."""
     print("\nOther caps, by what each window would have held with none:")
     for name, soft, hard, gang in (
-        ("present", SOFT, present, now),
+        ("present", asked, present, now),
         ("better", figures.BETTER_SOFT, figures.BETTER_HARD, then),
     ):
         week = max(map(Loot.gone, gang.loot.values()))
@@ -96,13 +99,15 @@ def real_time(real: RealTime, virtual: Gang) -> None:
     """Print the fast thief at the real door beside the one in virtual time."""
     loot = next(iter(virtual.loot.values()))
     print(
-        f"\nIn real time through the proxy, the fast thief gets {real.patients} patients in {real.seconds} s and is "
-        f"then refused {real.refused} times; in virtual time it is stopped at {_before(loot, loot.first_stop_us)}. "
-        f"The cap of ten minutes is {real.cap}."
+        f"\nIn real time through the proxy, one code gets a fast thief {real.patients} patients in {real.seconds} s "
+        f"and is then refused {real.refused} times; the bounds of ten minutes are {real.soft} and {real.cap}. "
+        f"In virtual time, watched, a code is asked for at {_before(loot, loot.first_soft_us)}."
     )
 
 
-def result(gangs: Sequence[Gang], regions: Sequence[Staff], limit: RequestLimit) -> dict[str, Any]:
+def result(
+    gangs: Sequence[Gang], watcher: Watcher, regions: Sequence[Staff], limit: RequestLimit
+) -> dict[str, Any]:
     """Return the figures of the last line."""
     by_name = {gang.plan.name: gang for gang in gangs}
     fast, slow = by_name["fast"], by_name["slow drip"]
@@ -111,7 +116,7 @@ def result(gangs: Sequence[Gang], regions: Sequence[Staff], limit: RequestLimit)
         "fast_per_account": max(map(Loot.gone, fast.loot.values())),
         "fast_cluster": sum(map(Loot.gone, fast.loot.values())),
         "slow_week_per_account": max(map(Loot.gone, slow.loot.values())),
-        "slow_alarm_day": None,
+        "slow_alarm_day": _day(_alarms(slow, watcher)),
         "hard_block_days_per_10000": round(10_000 * sum(one.hard for one in regions) / worked, 2),
         "soft_prompt_days_per_200": round(200 * sum(one.soft for one in regions) / worked, 2),
         "request_limit_fast_cluster": gone_with(fast.plan, limit),
@@ -137,3 +142,18 @@ def _seconds(at_us: int | None) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _alarms(gang: Gang, watcher: Watcher) -> list[int]:
+    """Return when the watcher first acted on each account, in seconds since the thieves began."""
+    found = (watcher.acted_since(name, BEGIN_US) for name in gang.loot)
+    return sorted((at_us - BEGIN_US) // SECOND_US for at_us in found if at_us is not None)
+
+
+def _alarm(gang: Gang, watcher: Watcher) -> str:
+    found = _alarms(gang, watcher)
+    return str(found[0]) if found else "-"
+
+
+def _day(alarms: Sequence[int]) -> int | None:
+    return alarms[0] // DAY_S + 1 if alarms else None
