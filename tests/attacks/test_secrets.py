@@ -385,7 +385,7 @@ def _holds(data: bytes, text: str, canary: str) -> bool:
         b"nir=2%2069%2005%2049%20588%20157%2080",
         b"269054958815780",
         NIR.encode("utf-16-le"),
-        b"\0\0" + gzip.compress(b"nir: " + NIR.encode()) + b"tail",
+        b"\0\0" + gzip.compress(b"nir: " + NIR.encode(), mtime=0) + b"tail",
         zlib.compress(NIR.encode() * 3),
         zstandard.compress(NIR.encode()),
         hashlib.sha256(b"269054958815780").hexdigest().encode(),
