@@ -391,7 +391,7 @@ ASKINGS = {
     "ship": Asking(("audit", "ship", "--once"), why="audit.collector", in_a_process=True),
     "scope": Asking(SCOPE),
 }
-SHOW_NO_ENTRY = {"verify", "keep", "purge", "publish", "stamp", "load", "checkpoint"}
+SHOW_NO_ENTRY = {"verify", "keep", "purge", "publish", "stamp", "load", "checkpoint", "watch"}
 """Commands of the trail that tell how many entries there are, and what they hash to, at most."""
 
 

@@ -556,7 +556,8 @@ async def test_one_answer_reveals_many(tmp_path: Path) -> None:
         },
     ]
     rule = {**RULE, "success": {"status": 302}}
-    async with real(tmp_path, app, login=[rule], routes=routes) as gate:
+    realm = {"classes": {"standard": {"soft_share": 1}}}
+    async with real(tmp_path, app, login=[rule], routes=routes, realm=realm) as gate:
         browser = gate.browser()
         await prove(gate, browser, await browser.post("/login", typed()))
         assert (await browser.get("/flux.atom")).status == 200

@@ -36,7 +36,9 @@ def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
 async def store(store_url: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An empty store with the product's functions, as a gateway sees it after its first start."""
     await emptied(store_url)
-    opened = await Store.open(store_url, libraries=product_sources(), state_dir=tmp_path / "state")
+    opened = await Store.open(
+        store_url, libraries=product_sources(), state_dir=tmp_path / "state", timeout_ms=8_000
+    )
     yield opened
     await opened.close()
 
