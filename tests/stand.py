@@ -538,7 +538,8 @@ def write_config(folder: Path, upstream_port: int, changes: Change | None = None
         "store": {"url": "embedded"},
         "audit": {"dir": str(folder / "audit")},
         "body": {"name": "GRADeS Exemple", "contact": "assistance"},
-        "realms": {"region": {}},
+        # Soft bounds have tests of their own; elsewhere the speed of the machine must not decide who is asked.
+        "realms": {"region": {"classes": {"standard": {"soft_share": 1}}}},
         "apps": {"parcours": {**mini_config(), "upstream": f"http://127.0.0.1:{upstream_port}"}},
     }
     if changes is not None:

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -422,9 +422,16 @@ async def _ask(day: Day, asking: Asking, *more: str) -> Ran:
     )  # fmt: skip
     assert process.stdout is not None
     said = b""
-    if "follow" in words and (said := await process.stdout.readline()):
-        process.send_signal(signal.SIGINT)
-    out, err = await process.communicate()
+    if "follow" in words:
+        said = await process.stdout.readline()
+    ending = asyncio.ensure_future(process.communicate())
+    if "follow" in words and said:
+        # One Ctrl-C may fall where Python drops it, in a destructor: a person presses again.
+        while not ending.done():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+            await asyncio.wait([ending], timeout=1.0)
+    out, err = await ending
     return Ran(process.returncode or 0, (said + out).decode(), err.decode())
 
 
