@@ -3,7 +3,7 @@
 import re
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ THREADS: Final = 2
 MEMORY: Final = "400MB"
 """What DuckDB may hold; a larger sort or count goes on in files of a private folder."""
 
+_TABLES = {"events": EVENT_COLUMNS, "accesses": ACCESS_COLUMNS}
 _BATCH = 1_000
 _NEEDLES = 16
 _GLOB = re.compile(r"[*?\[]")
@@ -96,16 +97,19 @@ class Embedded:
             duckdb.Error: a file cannot be read, or the answer needs more room than there is.
             OSError: a journal cannot be read.
         """
-        self.show(span, needles)
+        # Binding a table opens its first file: only those the text names.
+        self.show(span, needles, [name for name in _TABLES if f"from {name}" in statement.text])
         found = self.connection.execute(_PLACEHOLDER.sub(r"$\1", statement.text), statement.values)
         while rows := found.fetchmany(_BATCH):
             yield from rows
 
-    def show(self, span: Span = EVER, needles: Sequence[str] = ()) -> None:
-        """Make the tables ``events`` and ``accesses`` of *connection* those of *span* and *needles*."""
+    def show(
+        self, span: Span = EVER, needles: Sequence[str] = (), names: Iterable[str] = ("events", "accesses")
+    ) -> None:
+        """Make the tables *names* of *connection* those of *span* and *needles*."""
         newer = self._newer(needles)
-        for name, columns in (("events", EVENT_COLUMNS), ("accesses", ACCESS_COLUMNS)):
-            table = self._table(name, columns, span, newer)
+        for name in names:
+            table = self._table(name, _TABLES[name], span, newer)
             self.connection.execute(f"create or replace temp view {name} as {table}")
 
     def _newer(self, needles: Sequence[str]) -> list[tuple[str, int, Sequence[Path]]]:
