@@ -7,6 +7,8 @@ import stat
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from gateway.configuration.faults import Location, Problem
+
 _LOGO_BYTES = 500_000
 _LOGO_TYPES = (".svg", ".png")
 _PASSWORD_BYTES = 1_000
@@ -58,6 +60,16 @@ def check_authorities(path: Path) -> Sentence | None:
     return None
 
 
+def authorities(folder: Path, text: str | None, at: Location, found: list[Problem]) -> Path | None:
+    """Return the path of the authorities that *text* names from *folder*; what is wrong with it goes to *found*."""
+    if text is None:
+        return None
+    path = (folder / text).absolute()
+    if (sentence := check_authorities(path)) is not None:
+        found.append(Problem(at, *sentence))
+    return path
+
+
 def check_logo(path: Path) -> Sentence | None:
     """Return fault and mend when *path* is no logo, None when it is."""
     if path.suffix.lower() not in _LOGO_TYPES:
@@ -83,6 +95,17 @@ def read_password(path: Path) -> str | Sentence:
     if not password or len(raw) > _PASSWORD_BYTES or not password.isprintable():
         return f"{path} holds no password", "write the password on one line, and nothing else"
     return password
+
+
+def secret(folder: Path, text: str | None, at: Location, found: list[Problem]) -> str | None:
+    """Return the one line of the file that *text* names from *folder*; what is wrong with it goes to *found*."""
+    if text is None:
+        return None
+    line = read_password(folder / text)
+    if isinstance(line, str):
+        return line
+    found.append(Problem(at, *line))
+    return None
 
 
 def with_password(url: str, password: str) -> str:

@@ -162,10 +162,10 @@ class _Reading:
                 classes |= {service.class_ for service in app.services}
             gateway = main.gateway if main is not None else MainFile(version=1, realms={"any": None}).gateway
             self.note(checks.check_app(name, app, gateway, realm_names, classes), source.positions)
-            if app.upstream.ca_file is not None:
-                file = source.positions.file.absolute().parent / app.upstream.ca_file
-                if (sentence := files.check_authorities(file)) is not None:
-                    self.note([Problem(("apps", name, "upstream", "ca_file"), *sentence)], source.positions)
+            found: list[Problem] = []
+            beside, at = source.positions.file.parent, ("apps", name, "upstream", "ca_file")
+            files.authorities(beside, app.upstream.ca_file, at, found)
+            self.note(found, source.positions)
         for problem in checks.check_hosts(apps):
             self.faults.append(sources[str(problem.at[1])].positions.fault(problem))
         return apps
@@ -185,29 +185,21 @@ class _Reading:
         if main.body.logo is not None and (sentence := files.check_logo(folder / main.body.logo)):
             found.append(Problem(("body", "logo"), *sentence))
         url = main.store.url
-        if main.store.password_file is not None and url != "embedded":
-            password = files.read_password(folder / main.store.password_file)
-            if isinstance(password, str):
-                url = files.with_password(url, password)
-            else:
-                found.append(Problem(("store", "password_file"), *password))
+        if url != "embedded":
+            password = files.secret(folder, main.store.password_file, ("store", "password_file"), found)
+            url = files.with_password(url, password) if password is not None else url
         publish, witnesses = settle_offsite(main.audit.publish, main.audit.witnesses, folder, found)
-        if main.store.ca_file is not None and url.startswith("rediss://"):
-            authorities = (folder / main.store.ca_file).absolute()
-            if (sentence := files.check_authorities(authorities)) is not None:
-                found.append(Problem(("store", "ca_file"), *sentence))
-            url = files.with_authorities(url, authorities)
+        if url.startswith("rediss://"):
+            authorities = files.authorities(folder, main.store.ca_file, ("store", "ca_file"), found)
+            url = files.with_authorities(url, authorities) if authorities is not None else url
         collector = None
         if main.audit.collector is not None:
-            collector = _collector(main.audit.collector, folder)
-            found += _check_collector_files(collector)
+            collector = _collector(main.audit.collector, folder, found)
         engine = main.audit.engine
-        if main.audit.engine_password_file is not None and engine != "duckdb":
-            password = files.read_password(folder / main.audit.engine_password_file)
-            if isinstance(password, str):
-                engine = files.with_password(engine, password)
-            else:
-                found.append(Problem(("audit", "engine_password_file"), *password))
+        if engine != "duckdb":
+            at = ("audit", "engine_password_file")
+            password = files.secret(folder, main.audit.engine_password_file, at, found)
+            engine = files.with_password(engine, password) if password is not None else engine
         alerts = settle_alerts(main.alerts, folder, found)
         self.note(found, positions)
         return Settings(
@@ -242,26 +234,21 @@ class _Reading:
         )
 
 
-def _collector(spec: CollectorSpec, folder: Path) -> Collector:
+def _collector(spec: CollectorSpec, folder: Path, found: list[Problem]) -> Collector:
+    at = ("audit", "collector")
+    certificate = folder / spec.certificate if spec.certificate else None
+    key = folder / spec.key if spec.key else None
+    if certificate is not None and key is not None:
+        broken = files.check_certificate(certificate, key)
+        if broken is not None:
+            found.append(Problem((*at, broken[0]), *broken[1:]))
     scheme, host, port = collector_url(spec.url)
     return Collector(
         scheme=scheme,
         host=host,
         port=port,
         form=spec.format,
-        ca_file=folder / spec.ca_file if spec.ca_file else None,
-        certificate=folder / spec.certificate if spec.certificate else None,
-        key=folder / spec.key if spec.key else None,
+        ca_file=files.authorities(folder, spec.ca_file, (*at, "ca_file"), found),
+        certificate=certificate,
+        key=key,
     )
-
-
-def _check_collector_files(collector: Collector) -> list[Problem]:
-    at = ("audit", "collector")
-    found = []
-    if collector.ca_file is not None and (sentence := files.check_authorities(collector.ca_file)):
-        found.append(Problem((*at, "ca_file"), *sentence))
-    if collector.certificate is not None and collector.key is not None:
-        broken = files.check_certificate(collector.certificate, collector.key)
-        if broken is not None:
-            found.append(Problem((*at, broken[0]), *broken[1:]))
-    return found

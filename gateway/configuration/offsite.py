@@ -1,7 +1,6 @@
 """From the words about places away from the machine to settings; the files they name are looked at."""
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +8,7 @@ from gateway.configuration import files
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
 from gateway.configuration.settings import PublishSettings, WitnessSettings
+from gateway.configuration.words import is_here
 
 _PLACES = ("directory", "url", "bucket")
 _BELONGS = {
@@ -55,46 +55,22 @@ def settle_offsite(
             PublishSettings(
                 directory=folder / spec.directory if spec.directory is not None else None,
                 url=spec.url,
-                ca_file=_authorities(folder, spec.ca_file, (*at, "ca_file"), found),
-                token=_secret(folder, spec.token_file, (*at, "token_file"), found),
+                ca_file=files.authorities(folder, spec.ca_file, (*at, "ca_file"), found),
+                token=files.secret(folder, spec.token_file, (*at, "token_file"), found),
                 bucket=spec.bucket,
                 prefix=spec.prefix,
                 endpoint=spec.endpoint,
                 region=spec.region,
                 access_key_id=spec.access_key_id,
-                secret=_secret(folder, spec.secret_file, (*at, "secret_file"), found),
+                secret=files.secret(folder, spec.secret_file, (*at, "secret_file"), found),
             )
         )
     for index, witness in enumerate(witnesses):
-        ca_file = _authorities(folder, witness.ca_file, ("audit", "witnesses", index, "ca_file"), found)
+        ca_file = files.authorities(folder, witness.ca_file, ("audit", "witnesses", index, "ca_file"), found)
         neighbours.append(WitnessSettings(witness.url, witness.key, ca_file))
     return tuple(places), tuple(neighbours)
 
 
-def _authorities(folder: Path, text: str | None, at: Location, found: list[Problem]) -> Path | None:
-    if text is None:
-        return None
-    path = folder / text
-    if (sentence := files.check_authorities(path)) is not None:
-        found.append(Problem(at, *sentence))
-    return path
-
-
-def _secret(folder: Path, text: str | None, at: Location, found: list[Problem]) -> str | None:
-    if text is None:
-        return None
-    secret = files.read_password(folder / text)
-    if isinstance(secret, str):
-        return secret
-    found.append(Problem(at, *secret))
-    return None
-
-
 def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
-    if parts.scheme == "https":
-        return True
-    try:
-        return ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname == "localhost"
+    return parts.scheme == "https" or is_here(parts.hostname or "")

@@ -171,7 +171,6 @@ class AuditSpec(Spec):
     """Your IANA private enterprise number, for syslog's structured data; the default is the one for examples."""
     collector: CollectorSpec | None = None
     """Where `ecluse audit ship` sends the log, such as a SIEM."""
-    """Size at which a new segment file is begun."""
     escrow: EscrowSpec | None = None
     """Who may turn pseudonyms back with `ecluse audit identify`; nobody can without it."""
 

@@ -253,6 +253,14 @@ def collector_url(text: str) -> tuple[str, str, int]:
     return parts.scheme, host, port
 
 
+def is_here(host: str) -> bool:
+    """Tell whether *host* is this machine: what goes there crosses no network."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _local_path(text: str) -> str:
     path, _, query = text.partition("?")
     try:

@@ -17,7 +17,7 @@ from gateway.audit.purges import PRESETS, Purge, justify, purge_event
 from gateway.audit.retention import Purged, before, drop, find_due
 from gateway.audit.sealed import NotAsSigned
 from gateway.audit.verify import Broken, Verified, purged_on_record, verify_log
-from gateway.configuration.checks import RETENTION_PRESETS
+from gateway.configuration.checks_audit import RETENTION_PRESETS
 from tests.unit.audit.archives import DAY_MS, assert_one_log, day_ms, entries, event, write_days
 from tests.unit.audit.logs import KEY, NOW_MS, OTHER_RING, RING, SALT, SITE, journal
 
