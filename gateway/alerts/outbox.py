@@ -1,14 +1,12 @@
 """The alerts of this node in one file: what was raised, who has been told, what was looked at."""
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from gateway.audit import files
+from gateway.audit import files, locks
 from gateway.vocabulary.alerts import Alert
 
 FILE = "alerts.json"
@@ -19,7 +17,6 @@ HELD = "held"
 """The rule of the one alert that stands for those held back in an hour."""
 _FIRST_DELAY_MS = 5_000
 _LONGEST_DELAY_MS = 900_000
-_FOLDER_MODE = 0o700
 _ID_BYTES = 4
 
 
@@ -175,16 +172,10 @@ class Outbox:
     def _changing(self) -> Iterator[list[Kept]]:
         folder = self.path.parent
         try:
-            files.make_directory(folder)
-            folder.chmod(_FOLDER_MODE)
-            handle = files.open_file(folder / files.LOCK, os.O_RDWR | os.O_CREAT)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            with locks.held_in_private(folder):
                 kept = list(self.entries())
                 yield kept
                 files.replace_durably(self.path, msgspec.json.encode(kept[-MOST:]))
-            finally:
-                os.close(handle)
         except OSError as error:
             raise OutboxRefused(
                 f"{folder} cannot be written: {error.strerror}; free or repair the disk"

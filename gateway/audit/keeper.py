@@ -6,7 +6,6 @@ pass deletes them and does the step again. Nothing is lost, since the journal st
 since a manifest names the files and the bounds at once.
 """
 
-import fcntl
 import os
 import shutil
 import time
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from gateway.audit import files
+from gateway.audit import files, locks
 from gateway.audit.archive import (
     DATASETS,
     expired,
@@ -67,20 +66,8 @@ def archive_lock(audit_dir: Path, wait_s: float = 0.0) -> Iterator[None]:
     archive = archive_directory(audit_dir)
     for dataset in DATASETS:
         files.make_directory(archive / dataset)
-    handle = files.open_file(archive / files.LOCK, os.O_RDWR | os.O_CREAT)
+    handle = _take(archive, time.monotonic() + wait_s)
     try:
-        deadline_s = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline_s:
-                    raise ArchiveInUse(
-                        f"another process changes the archive in {archive}: wait for it, or stop it"
-                    ) from None
-                time.sleep(_POLL_S)
-            else:
-                break
         yield
     finally:
         os.close(handle)
@@ -208,3 +195,15 @@ class _Pass:
 
     def _deleted(self, count: int) -> None:
         self.done = replace(self.done, deleted=self.done.deleted + count)
+
+
+def _take(archive: Path, deadline_s: float) -> int:
+    while True:
+        try:
+            return locks.take(archive)
+        except BlockingIOError:
+            if time.monotonic() >= deadline_s:
+                raise ArchiveInUse(
+                    f"another process changes the archive in {archive}: wait for it, or stop it"
+                ) from None
+            time.sleep(_POLL_S)

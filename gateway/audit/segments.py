@@ -1,13 +1,12 @@
 """A journal on disk: durable appends, recovery after any crash, signed checkpoints. One thread, one owner."""
 
 import errno
-import fcntl
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.audit import files
+from gateway.audit import files, locks
 from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, is_key_name, sign, verify
 from gateway.audit.encoding import NotAnEntry, decode
 from gateway.audit.files import LogDamaged
@@ -194,9 +193,8 @@ class Journal:
             self._lock = -1
 
     def _take_lock(self) -> None:
-        self._lock = files.open_file(self.directory / files.LOCK, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = locks.take(self.directory)
         except BlockingIOError:
             self.release()
             raise LogInUse(

@@ -5,16 +5,14 @@ cosigned note of a log, HASH being the SHA-256 of its origin; ``state/HASH/refus
 that did not continue it: with the last state they prove that the log rewrote its past.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from gateway.audit import files
+from gateway.audit import files, locks
 from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, parse, split_note, verify
 from gateway.audit.cosignature import WitnessSecret, cosign, cosignatures, parse_witness_secret
 from gateway.audit.files import LogDamaged
@@ -129,7 +127,7 @@ class WitnessStore:
         if origin is None or (isinstance(first, Refused) and first.status in {400, 403, 404}):
             return first if isinstance(first, Refused) else Refused(400, "no checkpoint")
         place = self._place(origin)
-        with _locked(place):
+        with locks.held(place):
             found = decide(request, logs, self._known(place, origin))
             if isinstance(found, Refused):
                 if found.status == 422:
@@ -197,17 +195,6 @@ def _read_secret(path: Path) -> WitnessSecret:
     except (CheckpointRefused, UnicodeDecodeError) as error:
         what = str(error) if isinstance(error, CheckpointRefused) else "not a key file"
         raise WitnessUnusable(f"{path}: {what}; restore it from your backup") from None
-
-
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    # Each opening is a lock of its own: threads exclude each other as processes do.
-    handle = files.open_file(place / files.LOCK, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _keep_refused(place: Path, note: bytes) -> None:

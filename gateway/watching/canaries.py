@@ -4,8 +4,6 @@ Which ones they are stands in one folder that only the gateway's user may read, 
 gateway's key: whoever knew them could walk around them. No answer of the application is marked.
 """
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +11,12 @@ from pathlib import Path
 import msgspec
 
 from gateway.accounts.sealing import SealBroken, seal, unseal
-from gateway.audit import files
+from gateway.audit import files, locks
 from gateway.audit.question import pseudonyms
 from gateway.vocabulary.keys import KeyRing, Keys
 
 FILE = "canaries.json"
 _PURPOSE = "canary"
-_FOLDER_MODE = 0o700
 _ID_BYTES = 4
 
 
@@ -116,13 +113,7 @@ class Canaries:
     def _changing(self) -> Iterator[None]:
         folder = self.path.parent
         try:
-            files.make_directory(folder)
-            folder.chmod(_FOLDER_MODE)
-            handle = files.open_file(folder / files.LOCK, os.O_RDWR | os.O_CREAT)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            with locks.held_in_private(folder):
                 yield
-            finally:
-                os.close(handle)
         except OSError as error:
             raise CanariesRefused(f"{folder} cannot be changed: {error.strerror}; check its owner") from error

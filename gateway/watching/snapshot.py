@@ -1,13 +1,12 @@
 """What the watcher has learned and how far it has read, in one file that is replaced at once and durably."""
 
-import fcntl
 import os
 from pathlib import Path
 
 import msgspec
 
 from gateway import telemetry
-from gateway.audit import files
+from gateway.audit import files, locks
 from gateway.detection import State
 from gateway.detection.state import VERSION
 from gateway.vocabulary.signals import Verdict
@@ -42,11 +41,9 @@ class Snapshot:
             OSError: the disk refused.
         """
         files.make_directory(self.directory)
-        self._lock = files.open_file(self.directory / files.LOCK, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = locks.take(self.directory)
         except BlockingIOError:
-            self.close()
             raise SnapshotInUse(
                 f"another process watches this log (it holds {self.directory / files.LOCK}): one is enough"
             ) from None

@@ -1,13 +1,12 @@
 """What the collector has, on disk: one small file a writer, replaced whole and durably."""
 
-import fcntl
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 
-from gateway.audit import files
+from gateway.audit import files, locks
 
 _SUFFIX = ".cursor"
 
@@ -34,11 +33,9 @@ class Cursors:
             OSError: the disk refused.
         """
         files.make_directory(self.directory)
-        self._lock = files.open_file(self.directory / files.LOCK, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = locks.take(self.directory)
         except BlockingIOError:
-            self.close()
             raise ShippingRefused(
                 f"another process ships this log (it holds {self.directory / files.LOCK}): one is enough"
             ) from None
