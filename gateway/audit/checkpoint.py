@@ -48,10 +48,7 @@ class VerifierKey:
     public: bytes
 
     def __post_init__(self) -> None:
-        if not is_key_name(self.name):
-            raise CheckpointRefused(f"key name {self.name!r} is empty or holds a blank, a control or '+'")
-        if len(self.public) != _PUBLIC_BYTES:
-            raise CheckpointRefused(f"an Ed25519 public key is {_PUBLIC_BYTES} bytes, not {len(self.public)}")
+        check_public(self.name, self.public)
 
     @property
     def key_id(self) -> bytes:
@@ -65,6 +62,18 @@ class VerifierKey:
     def text(self) -> str:
         """Return the text form, ``name+hash+base64``."""
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(_ED25519 + self.public).decode()}"
+
+
+def check_public(name: str, public: bytes) -> None:
+    """Look at the name and the raw bytes of a public key before anything is made of them.
+
+    Raises:
+        CheckpointRefused: *name* names no key, or *public* is no Ed25519 key.
+    """
+    if not is_key_name(name):
+        raise CheckpointRefused(f"key name {name!r} is empty or holds a blank, a control or '+'")
+    if len(public) != _PUBLIC_BYTES:
+        raise CheckpointRefused(f"an Ed25519 public key is {_PUBLIC_BYTES} bytes, not {len(public)}")
 
 
 def is_key_name(name: str) -> bool:

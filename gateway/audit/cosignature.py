@@ -13,7 +13,7 @@ from gateway.audit.checkpoint import (
     DASH,
     KEY_ID_BYTES,
     CheckpointRefused,
-    is_key_name,
+    check_public,
     parse,
     read_signature,
     split_note,
@@ -37,10 +37,7 @@ class WitnessKey:
     public: bytes
 
     def __post_init__(self) -> None:
-        if not is_key_name(self.name):
-            raise CheckpointRefused(f"key name {self.name!r} is empty or holds a blank, a control or '+'")
-        if len(self.public) != _PUBLIC_BYTES:
-            raise CheckpointRefused(f"an Ed25519 public key is {_PUBLIC_BYTES} bytes, not {len(self.public)}")
+        check_public(self.name, self.public)
 
     @property
     def key_id(self) -> bytes:
