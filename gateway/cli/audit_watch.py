@@ -18,6 +18,7 @@ from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
 from gateway.cli.alerts import channels_of, outbox_of
 from gateway.cli.loading import load_or_exit
+from gateway.cli.reload_answer import AnswerUnread, read_answer
 from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, KeysRefused, load
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
@@ -183,10 +184,24 @@ class _Decoys:
 
 
 def _follow_reload(watcher: Watcher, lookout: Lookout) -> None:
+    """Take over what the gateway has put in force; what it has not, or nobody can tell, changes nothing."""
     try:
+        answer = read_answer(lookout.settings.reload_file)
+        if not answer.loaded:
+            telemetry.log().info("watch_reload_not_followed", policy_id=lookout.policy.policy_id)
+            return
         fresh = load(lookout.settings.config_path)
+    except AnswerUnread as error:
+        telemetry.log().error("watch_reload_unread", error=str(error))
+        return
     except ConfigurationFaults as error:
         telemetry.log().error("watch_reload_refused", faults=len(error.faults))
+        return
+    # The files may have been edited again since the gateway read them.
+    if answer.policy_id and answer.policy_id != fresh.policy.policy_id:
+        telemetry.log().error(
+            "watch_reload_differs", policy_id=answer.policy_id, in_files=fresh.policy.policy_id
+        )
         return
     lookout.policy, lookout.settings = fresh.policy, fresh.settings
     watcher.apply(fresh.settings.rules)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.loading import count_faults, load_or_exit
+from gateway.cli.reload_answer import AnswerUnread, read_answer
 from gateway.configuration import ConfigurationFaults, Settings, load
 from gateway.configuration.reference import reference
 from gateway.policy.explain import explain as explain_request
@@ -118,17 +120,19 @@ def reload_(wait_s: float, config_path: str, as_json: bool) -> int:
                 f"the gateway (process {pid}) did not answer within {wait_s:g} s; look at its log", EXIT_FAULT
             )
         time.sleep(_POLL_S)
-    answer = json.loads(settings.reload_file.read_text("utf-8"))
-    loaded = answer.get("loaded") is True
+    try:
+        answer = read_answer(settings.reload_file)
+    except AnswerUnread as error:
+        fail(str(error), EXIT_FAULT)
     if as_json:
-        click.echo(json.dumps(answer, ensure_ascii=False))
-    elif loaded:
-        click.echo(f"The configuration is in force: policy {answer.get('policy_id')}.")
+        click.echo(json.dumps(msgspec.to_builtins(answer), ensure_ascii=False))
+    elif answer.loaded:
+        click.echo(f"The configuration is in force: policy {answer.policy_id}.")
     else:
-        for fault in answer.get("faults", []):
-            click.echo(str(fault), err=True)
+        for fault in answer.faults:
+            click.echo(fault, err=True)
         click.echo("ecluse: the gateway refused the configuration and keeps the old one", err=True)
-    return EXIT_DONE if loaded else EXIT_REFUSED
+    return EXIT_DONE if answer.loaded else EXIT_REFUSED
 
 
 @config.command(name="reference", epilog="Example:  ecluse config reference")

@@ -89,6 +89,7 @@ async def test_it_follows_a_reload_and_none_runs_where_it_is_off(tmp_path: Path)
         process.send_signal(signal.SIGHUP)
         refused = await told(process, "configuration_reload_refused")
         assert refused["faults"] == 1
+        await told(process, "watch_reload_not_followed")
         process.terminate()
         await process.wait()
     async with serving(path) as process:

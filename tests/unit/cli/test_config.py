@@ -102,6 +102,7 @@ def _configured(tmp_path: Path) -> str:
     [
         ('{"loaded": true, "policy_id": "00ff", "faults": []}', 0, "in force: policy 00ff"),
         ('{"loaded": false, "policy_id": "00ff", "faults": ["x.yaml:1: bad"]}', 1, "x.yaml:1: bad"),
+        ('{"loaded": tr', 2, "reload.json holds no answer to a reload"),
         ("", 2, "did not answer within 0.2 s"),
     ],
 )
@@ -113,7 +114,7 @@ def test_reload_tells_what_the_gateway_answers(
         try:
             assert process.stdout is not None
             process.stdout.readline()
-            wait_s = "0.2" if code == 2 else "20"
+            wait_s = "20" if outcome else "0.2"
             assert run("config", "reload", "--wait-s", wait_s, "--config", _configured(tmp_path)) == code
         finally:
             process.send_signal(signal.SIGKILL)

@@ -1,0 +1,97 @@
+"""``ecluse audit watch``: which reloads it follows."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from gateway.assembly import Lookout
+from gateway.cli import audit_watch
+from gateway.clock import SystemClock
+from gateway.configuration import load, load_keys
+from gateway.vocabulary.signals import Rules
+from gateway.watching import Watcher
+from tests.stand import write_config
+
+
+class Judge:
+    """A watcher that only remembers by which rules it was told to judge."""
+
+    def __init__(self) -> None:
+        self.applied: list[Rules] = []
+
+    def apply(self, rules: Rules) -> None:
+        self.applied.append(rules)
+
+
+def lookout_of(path: Path) -> Lookout:
+    loaded = load(path)
+    return Lookout(
+        policy=loaded.policy,
+        settings=loaded.settings,
+        keys=load_keys(loaded.settings.keys_dir),
+        accounts=cast("Any", None),
+        clock=SystemClock(),
+        operator="sysop",
+    )
+
+
+def answer(lookout: Lookout, outcome: str) -> None:
+    """Write *outcome* where the gateway writes how a reload ended."""
+    lookout.settings.reload_file.parent.mkdir(exist_ok=True)
+    lookout.settings.reload_file.write_text(outcome, "utf-8")
+
+
+def changed(config: dict[str, Any]) -> None:
+    config["signals"] = {"ask_at": 90}
+    config["body"]["contact"] = "accueil"
+
+
+def follow(judge: Judge, lookout: Lookout) -> None:
+    audit_watch._follow_reload(cast("Watcher", judge), lookout)
+
+
+@pytest.mark.parametrize("carries_id", [True, False])
+def test_a_reload_in_force_is_followed(tmp_path: Path, *, carries_id: bool) -> None:
+    lookout, judge = lookout_of(write_config(tmp_path, 1)), Judge()
+    fresh = load(write_config(tmp_path, 1, changed))
+    told = {"policy_id": fresh.policy.policy_id} if carries_id else {}
+    answer(lookout, json.dumps({"loaded": True, **told, "faults": []}))
+    follow(judge, lookout)
+    assert lookout.policy.policy_id == fresh.policy.policy_id
+    assert lookout.settings.rules == fresh.settings.rules
+    assert judge.applied == [fresh.settings.rules]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        '{"loaded": false, "policy_id": "{before}", "faults": ["needs a restart: audit_dir"]}',
+        '{"loaded": false, "policy_id": "{after}", "faults": ["the disk is full"]}',
+        '{"loaded": true, "policy_id": "{before}", "faults": []}',
+        '{"policy_id": "{after}"}',
+        '{"loaded": "yes", "policy_id": "{after}"}',
+        '{"loaded": tr',
+        "[]",
+        "",
+    ],
+)
+def test_what_the_gateway_has_not_in_force_is_not_followed(tmp_path: Path, outcome: str) -> None:
+    """A reload that was refused, files that were edited after it, and an answer nobody can read."""
+    lookout, judge = lookout_of(write_config(tmp_path, 1)), Judge()
+    policy, settings = lookout.policy, lookout.settings
+    after = load(write_config(tmp_path, 1, changed)).policy.policy_id
+    assert after != policy.policy_id
+    answer(lookout, outcome.replace("{before}", policy.policy_id).replace("{after}", after))
+    follow(judge, lookout)
+    assert (lookout.policy, lookout.settings) == (policy, settings)
+    assert judge.applied == []
+
+
+def test_an_answer_that_is_gone_is_no_reload(tmp_path: Path) -> None:
+    lookout, judge = lookout_of(write_config(tmp_path, 1)), Judge()
+    before = lookout.settings
+    write_config(tmp_path, 1, changed)
+    follow(judge, lookout)
+    assert (lookout.settings, judge.applied) == (before, [])
