@@ -1,5 +1,6 @@
 """``ecluse audit ship``: send the log to the collector of the configuration, for as long as it grows."""
 
+import asyncio
 import signal
 import threading
 import time
@@ -9,7 +10,6 @@ from typing import Any
 
 import click
 import msgspec
-import prometheus_client
 
 from gateway import telemetry
 from gateway.audit import files
@@ -25,7 +25,8 @@ from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail
 from gateway.cli.audit_consult import Consultation
 from gateway.cli.audit_export import observer_of
 from gateway.cli.loading import keys_or_exit, load_or_exit
-from gateway.configuration import Collector, Loaded
+from gateway.cli.metrics import metrics_port_option, metrics_served
+from gateway.configuration import Collector, Loaded, Settings
 
 
 @click.command(epilog="Example:  ecluse audit ship --metrics-port 9108")
@@ -34,9 +35,7 @@ from gateway.configuration import Collector, Loaded
 )
 @click.option("--status", is_flag=True, help="Only tell what the collector has of each log.")
 @click.option("--from-start", is_flag=True, help="Send everything again, as to a new collector.")
-@click.option(
-    "--metrics-port", type=click.IntRange(1, 65_535), help="Serve metrics on this port of 127.0.0.1."
-)
+@metrics_port_option
 @click.option(
     "--reason", "why", default="audit.collector", show_default=True, help="Why: recorded at each start."
 )
@@ -72,10 +71,8 @@ def ship(
         consultation.record("ship", why, Question(), collector=collector.url, format=collector.form)
         if from_start:
             cursors.forget()
-        if metrics_port is not None:
-            prometheus_client.start_http_server(metrics_port, "127.0.0.1", telemetry.REGISTRY)
         _warn(collector, loaded)
-        stopping = _stopping()
+        stopping = threading.Event()
         shipper = Shipper(
             settings.audit_dir,
             cursors,
@@ -84,7 +81,7 @@ def ship(
             now_s=time.monotonic,
             wait=lambda seconds: not stopping.wait(seconds),
         )
-        arrived = shipper.run(once=once)
+        arrived = asyncio.run(_run(shipper, settings, metrics_port, stopping, once=once))
     except (ShippingRefused, LogDamaged) as error:
         fail(str(error), EXIT_FAULT)
     except OSError as error:
@@ -94,11 +91,15 @@ def ship(
     return EXIT_REFUSED if once and not arrived else EXIT_DONE
 
 
-def _stopping() -> threading.Event:
-    stopping = threading.Event()
+async def _run(
+    shipper: Shipper, settings: Settings, metrics_port: int | None, stopping: threading.Event, *, once: bool
+) -> bool:
+    """Ship in a thread beside the metrics until a signal sets *stopping*; return whether all of it has arrived."""
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return stopping
+        loop.add_signal_handler(number, stopping.set)
+    async with metrics_served(settings, metrics_port, lambda: not stopping.is_set()):
+        return await asyncio.to_thread(shipper.run, once=once)
 
 
 def _renderer(collector: Collector, loaded: Loaded) -> Render:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import prometheus_client
 
 from gateway import telemetry
 from gateway.alerts import OutboxRefused, deliver
@@ -18,9 +17,10 @@ from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
 from gateway.cli.alerts import channels_of, outbox_of
 from gateway.cli.loading import load_or_exit
+from gateway.cli.metrics import metrics_port_option, metrics_served
 from gateway.cli.reload_answer import AnswerUnread, read_answer
 from gateway.clock import spawn
-from gateway.configuration import ConfigurationFaults, KeysRefused, load
+from gateway.configuration import ConfigurationFaults, KeysRefused, Settings, load
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
@@ -37,9 +37,7 @@ _REFUSED = (
 
 @click.command("watch", epilog="Example:  ecluse audit watch --config /etc/ecluse/ecluse.yaml")
 @click.option("--once", is_flag=True, help="Judge what was added since the last time, and leave.")
-@click.option(
-    "--metrics-port", type=click.IntRange(1, 65_535), help="Serve metrics on this port of 127.0.0.1."
-)
+@metrics_port_option
 @click.option(
     "--parent", type=click.IntRange(min=1), hidden=True, help="End with this process, which began us."
 )
@@ -51,18 +49,23 @@ def watch(once: bool, metrics_port: int | None, parent: int | None, config_path:
     in gateway.state_dir, and survives a restart; what happened meanwhile is learned from, not acted on.
     `ecluse serve` runs it unless `signals.watcher` is off. It follows the gateway's reloads.
     """
-    load_or_exit(config_path)
+    settings = load_or_exit(config_path).settings
     telemetry.configure()
-    if metrics_port is not None:
-        prometheus_client.start_http_server(metrics_port, "127.0.0.1", telemetry.REGISTRY)
     try:
-        asyncio.run(_run(Path(config_path), parent, once=once))
+        asyncio.run(_begin(settings, metrics_port, parent, once=once))
     except _REFUSED as error:
         fail(f"nobody watches the log: {error}", EXIT_FAULT)
     return EXIT_DONE
 
 
-async def _run(config_path: Path, parent: int | None, *, once: bool) -> None:
+async def _begin(settings: Settings, metrics_port: int | None, parent: int | None, *, once: bool) -> None:
+    watching = asyncio.Event()
+    async with metrics_served(settings, metrics_port, watching.is_set):
+        await _run(settings.config_path, parent, watching, once=once)
+
+
+async def _run(config_path: Path, parent: int | None, watching: asyncio.Event, *, once: bool) -> None:
+    """Watch, and set *watching* once the log and the store are open."""
     async with open_for_watcher(config_path) as lookout:
         settings = lookout.settings
         snapshot = Snapshot(settings.watch_dir)
@@ -81,6 +84,7 @@ async def _run(config_path: Path, parent: int | None, *, once: bool) -> None:
             )
             decoys = _Decoys(watcher, lookout)
             decoys.follow()
+            watching.set()
             if once:
                 while await watcher.step():
                     pass

@@ -1,13 +1,15 @@
-"""``ecluse audit watch``: which reloads it follows."""
+"""``ecluse audit watch``: which reloads it follows, and how it begins."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from gateway import telemetry
 from gateway.assembly import Lookout
-from gateway.cli import audit_watch
+from gateway.cli import audit_watch, main
 from gateway.clock import SystemClock
 from gateway.configuration import load, load_keys
 from gateway.vocabulary.signals import Rules
@@ -95,3 +97,21 @@ def test_an_answer_that_is_gone_is_no_reload(tmp_path: Path) -> None:
     write_config(tmp_path, 1, changed)
     follow(judge, lookout)
     assert (lookout.settings, judge.applied) == (before, [])
+
+
+def elsewhere(config: dict[str, Any]) -> None:
+    config["gateway"]["metrics"] = {"address": "127.0.0.2", "port": 9_464}
+
+
+def test_a_metrics_port_that_is_taken_ends_it_with_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry, "configure", lambda: None)
+    path = write_config(tmp_path, 1, elsewhere)
+    with socket.create_server(("127.0.0.2", 0)) as taken, pytest.raises(SystemExit) as leaving:
+        port = taken.getsockname()[1]
+        main(["audit", "watch", "--once", "--metrics-port", str(port), "--config", str(path)])
+    assert leaving.value.code == 2
+    told = capsys.readouterr().err
+    assert f"metrics cannot be served on 127.0.0.2:{port}: Address already in use" in told
+    assert not (tmp_path / "state" / "watch").exists()
