@@ -99,8 +99,9 @@ def alarms() -> list[Outcome]:
 def publisher(
     audit_dir: Path, witnesses: list[Witness], targets: list[Target], alarms: list[Outcome]
 ) -> Publisher:
-    async def alarm(outcome: Outcome) -> None:
+    async def alarm(outcome: Outcome) -> bool:
         alarms.append(outcome)
+        return True
 
     return Publisher(audit_dir, [KEY], witnesses, targets, every_s=60.0, alarm=alarm)
 
@@ -361,6 +362,34 @@ async def test_a_directory_that_is_not_mounted_is_noticed_and_tried_again(
     kept.write_bytes(b"something else\n")
     (junk,) = await ours.round(10_000.0, DAY_MS)
     assert "no checkpoint of this site" in str(junk.fault)
+
+
+async def test_an_alarm_that_cannot_be_recorded_is_told_again_until_it_is(tmp_path: Path) -> None:
+    log, share = tmp_path / "audit" / "gw", tmp_path / "share"
+    share.mkdir()
+    write(log, 4)
+    before = shutil.copytree(log, tmp_path / "before")
+    told: list[Outcome] = []
+    answers = iter([False, False, True])
+
+    async def alarm(outcome: Outcome) -> bool:
+        told.append(outcome)
+        return next(answers)
+
+    ours = Publisher(tmp_path / "audit", [KEY], [], [Directory(share)], every_s=60.0, alarm=alarm)
+    await ours.round(0.0, DAY_MS)
+    rewrite(log, 3)
+    (cut,) = await ours.round(100.0, DAY_MS)
+    assert told == [cut]
+    # The log is put right before the alarm is on record: that it was wrong is recorded all the same.
+    shutil.rmtree(log)
+    shutil.copytree(before, log)
+    assert [outcome.fault for outcome in await ours.round(1_000.0, DAY_MS)] == [None]
+    assert ours.is_well
+    assert await ours.round(1_001.0, DAY_MS) == []
+    assert told == [cut] * 3
+    await ours.round(2_000.0, DAY_MS)
+    assert told == [cut] * 3
 
 
 async def test_a_log_that_cannot_be_read_holds_up_no_other_and_lost_hashes_are_no_alarm(
