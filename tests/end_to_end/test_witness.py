@@ -274,6 +274,7 @@ class Archive:
     kept: dict[str, bytes]
     port: int = 0
     token: str = "right"
+    get_fails: int | None = None
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -287,6 +288,8 @@ class Archive:
             status = 412
         elif method == "PUT":
             self.kept[path], status = body, 201
+        elif self.get_fails is not None:
+            status = self.get_fails
         elif path in self.kept:
             status, answer = 200, self.kept[path]
         writer.write(
@@ -338,6 +341,35 @@ async def test_checkpoints_are_put_to_an_archive_with_its_own_authority_and_a_to
     (refused,) = await ours.round(120.0, DAY_MS)
     assert refused.is_alarm
     assert verify(archive.kept["/logs/site/gw/checkpoint"], [KEY]).size == 4
+
+
+@pytest.mark.parametrize(("status", "is_kept"), [
+    (302, False), (429, False), (500, False), (503, False),
+    (401, True), (403, True), (404, True), (405, True), (410, True),
+])  # fmt: skip
+async def test_what_an_archive_keeps_is_replaced_only_when_it_shows_nothing(
+    archive: Archive, authority: tuple[Path, Path], tmp_path: Path, alarms: list[Outcome], status: int,
+    is_kept: bool,
+) -> None:  # fmt: skip
+    log = tmp_path / "audit" / "gw"
+    write(log, 4)
+    target = HttpsPut(f"https://127.0.0.1:{archive.port}/logs", authority[0], "right")
+    ours = publisher(tmp_path / "audit", [], [target], alarms)
+    await ours.round(0.0, DAY_MS)
+    before = dict(archive.kept)
+    rewrite(log, 9)
+    archive.get_fails = status
+    (outcome,) = await ours.round(60.0, DAY_MS)
+    assert (outcome.fault is None) is is_kept
+    assert not outcome.is_alarm
+    if is_kept:
+        assert archive.kept["/logs/site/gw/checkpoint"] == (log / "checkpoint").read_bytes()
+        return
+    assert f"answers {status} to GET" in str(outcome.fault)
+    assert archive.kept == before
+    archive.get_fails = None
+    (refused,) = await ours.round(120.0, DAY_MS)
+    assert refused.is_alarm
 
 
 async def test_a_directory_that_is_not_mounted_is_noticed_and_tried_again(
