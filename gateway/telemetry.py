@@ -43,7 +43,9 @@ COLLECTOR_BACKLOG = Gauge(
 COLLECTOR_SENT = _counter("collector_sent_total", "Audit entries known to have arrived.", "writer")
 COLLECTOR_FAILURES = _counter("collector_failures_total", "Connections to the collector that failed.")
 ESCROW_FAILURES = _counter("escrow_failures_total", "Batches that could not be written to the escrow.")
-ESCROW_DROPPED = _counter("escrow_dropped_total", "Patients that the escrow had no room to note.")
+ESCROW_DROPPED = _counter(
+    "escrow_dropped_total", "Patients that the escrow had no room to note, or whose batch was dropped."
+)
 UPSTREAM_SECONDS = Histogram(
     "ecluse_upstream_seconds",
     "Time until an app's answer was complete.",

@@ -172,6 +172,18 @@ def verify(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
     return _from_text(open_note(note, keys))
 
 
+def open_checkpoint(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """Read a checkpoint of a log of one of *keys*: signed by one of them, and of a log that one of them may sign.
+
+    Raises:
+        CheckpointRefused: malformed, forged, or of another site's log.
+    """
+    signed = verify(note, keys)
+    if not any(key.may_sign(signed.origin) for key in keys):
+        raise CheckpointRefused(f"it is of the log {signed.origin!r}, which none of the given keys may sign")
+    return signed
+
+
 def _from_text(text: str) -> Checkpoint:
     parts = text[:-1].split("\n")
     if len(parts) < _CHECKPOINT_LINES or not all(parts):

@@ -12,8 +12,8 @@ from typing import Any, Final
 import duckdb
 
 from gateway.audit.columns import ACCESS_COLUMNS, COLUMNS, EVENT_COLUMNS
-from gateway.audit.encoding import MAX_LINE_BYTES
 from gateway.audit.files import LogDamaged
+from gateway.audit.fragments import literal, quoted, read_json, read_parquet
 from gateway.audit.manifest import File, Manifest, journal_parts, read_manifest
 from gateway.audit.sql import Statement
 
@@ -24,7 +24,6 @@ MEMORY: Final = "400MB"
 _TABLES = {"events": EVENT_COLUMNS, "accesses": ACCESS_COLUMNS}
 _BATCH = 1_000
 _NEEDLES = 16
-_GLOB = re.compile(r"[*?\[]")
 _PLACEHOLDER = re.compile(r"\{(\w+):\w+\}")
 
 
@@ -136,7 +135,7 @@ class Embedded:
         newer: Sequence[tuple[str, int, Sequence[Path]]],
     ) -> str:
         parts = []
-        shown = ", ".join(f'"{column}"' for column in columns)
+        shown = quoted(columns)
         for place in self._places:
             manifest = place.manifest
             listed, keys = (
@@ -144,7 +143,7 @@ class Embedded:
             )
             if paths := [file.path for file in listed if self._wants(file) and span.may_be_in(file, keys)]:
                 wanted = self._above_floors() if self._floors else ""
-                parts.append(f"select {shown} from read_parquet({_paths(paths)}){wanted}")
+                parts.append(f"select {shown} from {read_parquet(paths)}{wanted}")
         parts += [_journal(name, columns, *each) for each in newer]
         if not parts:
             nothing = ", ".join(f'cast(null as {kind}) as "{column}"' for column, kind in columns.items())
@@ -155,10 +154,8 @@ class Embedded:
         return any(last >= self._floors.get(writer, 0) for writer, (_, last) in file.seqs.items())
 
     def _above_floors(self) -> str:
-        known = ", ".join(_literal(writer) for writer in self._floors)
-        above = [
-            f"(writer = {_literal(writer)} and seq >= {floor})" for writer, floor in self._floors.items()
-        ]
+        known = ", ".join(literal(writer) for writer in self._floors)
+        above = [f"(writer = {literal(writer)} and seq >= {floor})" for writer, floor in self._floors.items()]
         return f" where writer not in ({known}) or {' or '.join(above)}"
 
 
@@ -183,7 +180,7 @@ def to_parquet(lines: Path, path: Path, columns: Mapping[str, str]) -> None:
     """
     with _connection() as (engine, _):
         engine.execute(
-            f"copy (select * from {_read_json([lines], columns)}) to {_literal(str(path))} "
+            f"copy (select * from {read_json([lines], columns)}) to {literal(str(path))} "
             "(format parquet, compression zstd)"
         )
 
@@ -225,10 +222,10 @@ def _look(place: Path, floors: Mapping[str, int]) -> _Place:
 
 
 def _journal(name: str, columns: Mapping[str, str], writer: str, least: int, paths: Sequence[Path]) -> str:
-    made = {"writer": f"cast({_literal(writer)} as VARCHAR)", "patient": "unnest(list_distinct(patients))"}
+    made = {"writer": f"cast({literal(writer)} as VARCHAR)", "patient": "unnest(list_distinct(patients))"}
     shown = ", ".join(f'{made.get(column, f'"{column}"')} as "{column}"' for column in columns)
     named = " and len(patients) > 0" if name == "accesses" else ""
-    read = _read_json(paths, COLUMNS, "ignore_errors=true")
+    read = read_json(paths, COLUMNS, "ignore_errors=true")
     return f"select {shown} from {read} where at_ms is not null and seq >= {least}{named}"
 
 
@@ -244,18 +241,3 @@ def _lines_with(path: Path, needles: Sequence[bytes]) -> list[bytes]:
             at = data.find(needle, end) if end >= 0 else -1
     lines = (data[start : data.find(b"\n", start) + 1] for start in sorted(starts))
     return [line for line in lines if line.endswith(b"\n")]
-
-
-def _read_json(paths: Sequence[Path], columns: Mapping[str, str], *more: str) -> str:
-    read = ", ".join(f"\"{column}\": '{kind}'" for column, kind in columns.items())
-    options = ", ".join(("format='newline_delimited'", f"maximum_object_size={MAX_LINE_BYTES + 1}", *more))
-    return f"read_json({_paths(paths)}, columns={{{read}}}, {options})"
-
-
-def _paths(paths: Sequence[Path]) -> str:
-    # A path is a pattern to DuckDB: what has a meaning there is put in brackets.
-    return f"[{', '.join(_literal(_GLOB.sub(r'[\g<0>]', str(path))) for path in paths)}]"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -125,7 +125,10 @@ class Escrow:
         self._write_waiting()
 
     def _write_waiting(self) -> bool:
-        """Write everything that waits; False when the disk refused, and the rest waits on."""
+        """Write everything that waits; False when the disk refused, and the rest waits on.
+
+        A batch that no attempt can write is dropped, counted, and noted anew when its patients are next seen.
+        """
         while True:
             with self._mutex:
                 batch = self._waiting[:MOST_IN_A_BATCH]
@@ -139,17 +142,31 @@ class Escrow:
                 telemetry.ESCROW_FAILURES.inc()
                 telemetry.log().error("escrow_not_written", **telemetry.describe_fault(error))
                 return False
+            except Exception as error:  # noqa: BLE001 - whatever it is, notes must not pile up behind it
+                telemetry.ESCROW_FAILURES.inc()
+                telemetry.ESCROW_DROPPED.inc(len(lines))
+                telemetry.log().error(
+                    "escrow_batch_dropped", patients=len(lines), **telemetry.describe_fault(error)
+                )
+                self._forget(day, lines)
             with self._mutex:
                 del self._waiting[: len(lines)]
+
+    def _forget(self, day: int, lines: list[Line]) -> None:
+        with self._mutex:
+            if day == self._day:
+                self._known.difference_update(text for text, _, _ in lines)
 
     def _append(self, day: int, lines: list[Line]) -> None:
         plain = b"\n".join(map(msgspec.json.encode, lines)) + b"\n"
         block = pyrage.encrypt(plain, self._recipients, armored=True)
         path = self._directory / f"{day_name(day)}.{self._writer}{SUFFIX}"
-        is_new = not path.exists()
         handle = files.open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             size = os.fstat(handle).st_size
+            # Before anything is written: an attempt that fails later leaves a file whose name is durable.
+            if not size:
+                files.sync_directory(self._directory)
             # A block that was cut short by a crash or a full disk ends where it ends: the next one begins a line.
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 block = b"\n" + block
@@ -157,8 +174,6 @@ class Escrow:
             os.fdatasync(handle)
         finally:
             os.close(handle)
-        if is_new:
-            files.sync_directory(self._directory)
 
 
 def day_name(day: int) -> str:

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.audit import files
 from gateway.audit.columns import EVENT_COLUMNS
-from gateway.audit.encoding import NotAnEntry, decode
+from gateway.audit.tail import Tail
 
 
 def follow(
@@ -18,43 +17,16 @@ def follow(
     Starts at the present end of each log, or with its first entry when *from_start*.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError, LogDamaged: a place or a journal in it cannot be read.
     """
     directories = [places] if isinstance(places, Path) else list(places)
-    read: dict[Path, int] = {}
-    known_bytes = not from_start
+    tail = Tail(directories, {} if from_start else None)
     while True:
-        for path in [found for place in directories for found in _segments(place)]:
-            if path not in read:
-                read[path] = path.stat().st_size if known_bytes else 0
-            yield from _news(path, read)
-        known_bytes = False
+        for directory in directories:
+            # Who follows asked for each: one that is not there is told, not taken for one where nothing happens.
+            directory.stat()
+        while events := tail.read():
+            for event in events:
+                yield {name: event[name] for name in EVENT_COLUMNS if name in event}
         if not again():
             return
-
-
-def _segments(place: Path) -> Iterator[Path]:
-    for directory in files.log_directories(place):
-        for start in files.segment_starts(directory):
-            yield files.segment_path(directory, start)
-
-
-def _news(path: Path, read: dict[Path, int]) -> Iterator[dict[str, Any]]:
-    size = path.stat().st_size
-    # A writer that recovers cuts what it never promised.
-    read[path] = min(read[path], size)
-    if size == read[path]:
-        return
-    with path.open("rb") as file:
-        file.seek(read[path])
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            read[path] += len(line)
-            try:
-                values = decode(line[:-1])
-            except NotAnEntry:
-                # A line begun before following started, or no entry at all: verify names it.
-                continue
-            values["writer"] = path.parent.name
-            yield {name: values[name] for name in EVENT_COLUMNS if name in values}

@@ -82,11 +82,3 @@ def full_root(leaves: bytes) -> bytes:
             ]
         )
     return leaves
-
-
-def root_of(entries: Iterable[bytes]) -> bytes:
-    """Return the root hash of a tree of *entries*."""
-    frontier = Frontier()
-    for entry in entries:
-        frontier.append(entry)
-    return frontier.root()

@@ -10,9 +10,9 @@ import duckdb
 
 from gateway.audit import files
 from gateway.audit.archive import piece_path
-from gateway.audit.encoding import MAX_LINE_BYTES
+from gateway.audit.columns import ACCESS_COLUMNS, COLUMNS, EVENT_COLUMNS
+from gateway.audit.fragments import literal, quoted, read_json, read_parquet
 from gateway.audit.manifest import ACCESSES, EVENTS, File
-from gateway.audit.query import COLUMNS
 from gateway.audit.sealed import Sealed
 
 ROW_GROUP_ROWS = 20_480
@@ -28,12 +28,6 @@ looks for one patient or account opens one part of a month, whose own index is s
 
 _SAMPLE_ROWS = 20_000
 
-_EVENT_COLUMNS = tuple(name for name in COLUMNS if name not in {"salt", "v"})
-_ACCESS_COLUMNS = (
-    *("seq", "kind", "realm", "account", "account_class", "establishment", "operator", "app", "route"),
-    *("route_kind", "opened", "rows", "bytes", "status", "reason", "categories", "sensitivity", "client"),
-    *("session", "request_id"),
-)
 _ORDERS = {EVENTS: "account, at_ms, writer, seq", ACCESSES: "patient, at_ms, writer, seq"}
 _FORMAT = f"(format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS}, use_tmp_file false)"
 _DAY_MS = 86_400_000
@@ -90,9 +84,8 @@ def merge(
         engine.execute("create temp table gone (writer varchar, below bigint)")
         for writer, below in (without or {}).items():
             engine.execute("insert into gone values (?, ?)", [writer, below])
-        names = ", ".join(_literal(_escaped(item.path)) for item in sources)
         engine.execute(
-            f"create temp view source as select part.* from read_parquet([{names}]) part "  # noqa: S608 - ours
+            f"create temp view source as select part.* from {read_parquet([item.path for item in sources])} part "  # noqa: S608 - ours
             "anti join gone on part.writer = gone.writer and part.seq < gone.below"
         )
         (total,) = _one(engine, "select count(*) from source")
@@ -136,19 +129,17 @@ def _is_before(key: str, value: str | None, at_ms: int) -> str:
     """Return the condition that a row stands before that of *value* and *at_ms*; never null."""
     if value is None:
         return f"({key} is not null or at_ms < {at_ms})"
-    bound = _literal(value)
+    bound = literal(value)
     return f"({key} is not null and ({key} < {bound} or ({key} = {bound} and at_ms < {at_ms})))"
 
 
 def _load(engine: duckdb.DuckDBPyConnection, segment: Sealed) -> list[tuple[int, int, int, int, int]]:
     """Read *segment* into a table; return day, events, rows of accesses, first and last ``seq`` of each day."""
-    columns = ", ".join(f"\"{name}\": '{kind}'" for name, kind in COLUMNS.items())
-    shown = ", ".join(f'"{name}"' for name in _EVENT_COLUMNS)
+    shown = quoted(name for name in EVENT_COLUMNS if name != "writer")
     engine.execute(
         # Only names and types of our own stand in these texts, and the file's name, quoted.
-        f"create temp table entry as select $writer as writer, {shown} from read_json("  # noqa: S608
-        f"{_literal(_escaped(segment.path))}, columns={{{columns}}}, format='newline_delimited', "
-        f"maximum_object_size={MAX_LINE_BYTES + 1})",
+        f"create temp table entry as select $writer as writer, {shown} from "  # noqa: S608
+        f"{read_json([segment.path], COLUMNS)}",
         {"writer": segment.writer},
     )
     found = _one(engine, "select count(at_ms), count(distinct seq), min(seq), max(seq) from entry")
@@ -165,15 +156,15 @@ def _load(engine: duckdb.DuckDBPyConnection, segment: Sealed) -> list[tuple[int,
 def _selects(dataset: str) -> str:
     if dataset == EVENTS:
         return "select * from entry"
-    columns = ", ".join(f'"{name}"' for name in _ACCESS_COLUMNS)
-    return f"select unnest(list_distinct(patients)) as patient, at_ms, writer, {columns} from entry"  # noqa: S608
+    shown = quoted(name for name in ACCESS_COLUMNS if name != "patient")
+    return f"select unnest(list_distinct(patients)) as patient, {shown} from entry"  # noqa: S608
 
 
 def _write(engine: duckdb.DuckDBPyConnection, select: str, dataset: str, path: Path, rows: int) -> File:
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
-    engine.execute(f"copy ({select} order by {_ORDERS[dataset]}) to {_literal(str(draft))} {_FORMAT}")
-    source = f"read_parquet({_literal(_escaped(draft))})"
+    engine.execute(f"copy ({select} order by {_ORDERS[dataset]}) to {literal(str(draft))} {_FORMAT}")
+    source = read_parquet([draft])
     key = _ORDERS[dataset].split(",")[0]
     written, first_ms, last_ms, least, most = engine.execute(
         f"select count(*), min(at_ms), max(at_ms), min({key}), max({key}) from {source}"  # noqa: S608
@@ -234,12 +225,3 @@ def _engine(spill: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
 def _one(engine: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
     found = engine.execute(sql).fetchone()
     return found if found is not None else ()
-
-
-def _escaped(path: Path) -> str:
-    # The engine reads patterns where it is given names.
-    return "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.audit import files
-from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey
+from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, open_checkpoint
 from gateway.audit.files import LogDamaged
 from gateway.audit.leaves import Leaves
 from gateway.audit.merkle import leaf_hash
 from gateway.audit.proof import TlogProof
 from gateway.audit.proofs import consistency_ranges, inclusion_ranges, verify_consistency, verify_inclusion
-from gateway.audit.verify import open_checkpoint
 
 COSIGNED = "cosigned"
 """The last checkpoint of a log that a witness cosigned, beside the log's own."""

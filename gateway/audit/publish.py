@@ -43,15 +43,16 @@ class _Standing:
     due_s: float = 0.0
 
 
-Alarm = Callable[[Outcome], Awaitable[None]]
-"""Told once when a destination begins to hold another past than the log."""
+Alarm = Callable[[Outcome], Awaitable[bool]]
+"""Told when a destination begins to hold another past than the log; returns whether that is on record now."""
 
 
 class Publisher:
     """Brings the checkpoints of every log under *audit_dir* to *witnesses*, then, cosigned, to *targets*.
 
     Each destination has its own pace: every *every_s* while all is well, sooner after a failure, then less
-    and less often. *keys* are those of the logs.
+    and less often. *keys* are those of the logs. An *alarm* that could not record what it was told is told it
+    again every round until it could, even when the destination agrees with the log once more.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Publisher:
         self._alarm = alarm
         self._standings: dict[tuple[str, str], _Standing] = {}
         self._alarmed: set[tuple[str, str]] = set()
+        self._unrecorded: dict[tuple[str, str], Outcome] = {}
 
     @property
     def is_well(self) -> bool:
@@ -93,7 +95,10 @@ class Publisher:
             except (LogDamaged, OSError) as error:
                 outcomes.append(Outcome(log.name, _ITSELF, 0, str(error)))
         for outcome in outcomes:
-            await self._settle(outcome, now_s)
+            self._settle(outcome, now_s)
+        for place, outcome in list(self._unrecorded.items()):
+            if await self._alarm(outcome):
+                del self._unrecorded[place]
         return outcomes
 
     def hurry(self) -> None:
@@ -189,7 +194,7 @@ class Publisher:
     def _is_due(self, signed: Checkpoint, label: str, now_s: float) -> bool:
         return now_s >= self._standings.setdefault((signed.origin, label), _Standing()).due_s
 
-    async def _settle(self, outcome: Outcome, now_s: float) -> None:
+    def _settle(self, outcome: Outcome, now_s: float) -> None:
         place = (outcome.origin, outcome.destination)
         standing = self._standings.setdefault(place, _Standing())
         if outcome.fault is None:
@@ -208,7 +213,7 @@ class Publisher:
         )
         if outcome.is_alarm and place not in self._alarmed:
             self._alarmed.add(place)
-            await self._alarm(outcome)
+            self._unrecorded.setdefault(place, outcome)
 
 
 def _label(witness: Witness) -> str:

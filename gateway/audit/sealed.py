@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from gateway.audit import files
-from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, verify
+from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, open_checkpoint
 from gateway.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 
 
@@ -123,7 +123,7 @@ def check(
 
 def _note(path: Path, keys: Sequence[VerifierKey]) -> Checkpoint:
     try:
-        return verify(path.read_bytes(), keys)
+        return open_checkpoint(path.read_bytes(), keys)
     except FileNotFoundError:
         raise NotAsSigned(f"{path} is missing: run 'ecluse audit verify', restore it") from None
     except CheckpointRefused as error:

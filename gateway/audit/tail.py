@@ -80,7 +80,7 @@ def _moment(event: Mapping[str, Any]) -> tuple[int, str, int]:
 
 
 def _lines(path: Path, offset: int, most: int, writer: str, found: list[dict[str, Any]]) -> int:
-    """Add to *found* the entries of *path* from *offset* on; return by how many bytes to go on, or back."""
+    """Add to *found* up to *most* entries of *path* from *offset* on; return by how many bytes to go on, or back."""
     size = path.stat().st_size
     if size <= offset:
         # A writer that recovers cuts what it never promised.
@@ -92,11 +92,11 @@ def _lines(path: Path, offset: int, most: int, writer: str, found: list[dict[str
             if not line.endswith(b"\n") or most <= 0:
                 break
             read += len(line)
-            most -= 1
             try:
                 values = decode(line[:-1])
             except NotAnEntry:
                 continue
+            most -= 1
             values["writer"] = writer
             found.append(values)
     return read

@@ -17,6 +17,8 @@ MAX_ANSWER_BYTES = 200_000
 _CONNECT_TIMEOUT_S = 5.0
 _REQUEST_TIMEOUT_S = 20.0
 _DONE = range(200, 300)
+_NOT_SHOWN = frozenset({401, 403, 404, 405, 410})
+"""Answers that last: nothing is there, or the server takes checkpoints and shows none."""
 
 
 class Target(Protocol):
@@ -31,7 +33,7 @@ class Target(Protocol):
         """Return what it keeps as *name*, None when it keeps none or does not let us see.
 
         Raises:
-            Undelivered: it cannot be reached.
+            Undelivered: it cannot be reached, or does not tell now.
         """
         ...
 
@@ -138,7 +140,13 @@ class HttpsPut:
     async def read(self, name: str) -> bytes | None:
         """Return what the server shows under *name*; many only take, and show nothing."""
         reply = await fetch(request_to(self._at(name), self.ca_file, headers=self._headers()))
-        return reply.body if reply.status == 200 else None
+        if reply.status in _NOT_SHOWN:
+            return None
+        if reply.status != 200:
+            raise Undelivered(
+                f"{self.label} answers {reply.status} to GET: what it keeps is not compared, and not replaced"
+            )
+        return reply.body
 
     async def write(self, name: str, data: bytes, *, once: bool) -> None:
         """Put *data* under *name*; with *once*, on the condition that nothing is there."""

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.audit import files
-from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, verify
+from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, open_checkpoint
 from gateway.audit.encoding import NotAnEntry, decode
 from gateway.audit.files import LogDamaged
 from gateway.audit.merkle import Frontier, leaf_hash
 from gateway.audit.purges import claims, is_operators
+
+__all__ = ["Broken", "CannotRead", "Verified", "open_checkpoint", "purged_on_record", "verify_log"]
 
 _PROGRESS_EVERY = 10_000
 _ANY = 1 << 62
@@ -104,18 +106,6 @@ def purged_on_record(audit_dir: Path, keys: Sequence[VerifierKey]) -> dict[str, 
             for writer, up_to in claims(directory, result.signed).items():
                 found[writer] = max(found.get(writer, 0), up_to)
     return found
-
-
-def open_checkpoint(note: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
-    """Read a checkpoint of a log of one of *keys*: signed by it, and of a log within its name.
-
-    Raises:
-        CheckpointRefused: malformed, forged, or of another site's log.
-    """
-    signed = verify(note, keys)
-    if not any(key.may_sign(signed.origin) for key in keys):
-        raise CheckpointRefused(f"it is of the log {signed.origin!r}, which none of the given keys may sign")
-    return signed
 
 
 def _verify(

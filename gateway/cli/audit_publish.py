@@ -99,17 +99,20 @@ def target_of(settings: PublishSettings) -> Target:
 
 
 class _Alarm:
-    """Records that a destination holds another past than the log, for whoever reads the log later."""
+    """Records that a destination holds another past than the log, for whoever reads the log later.
+
+    Called with the outcome, it returns whether the record is durable and signed.
+    """
 
     def __init__(self, audit_dir: Path, keys: Keys, node: str | None) -> None:
         self._audit_dir = audit_dir
         self._keys = keys
         self._node = node
 
-    async def __call__(self, outcome: Outcome) -> None:
-        await asyncio.to_thread(self._record, outcome)
+    async def __call__(self, outcome: Outcome) -> bool:
+        return await asyncio.to_thread(self._record, outcome)
 
-    def _record(self, outcome: Outcome) -> None:
+    def _record(self, outcome: Outcome) -> bool:
         event = AuditEvent(
             EventKind.CHECKPOINT_CONTRADICTED,
             SystemClock().now_ms(),
@@ -126,6 +129,8 @@ class _Alarm:
         except AuditUnavailable as error:
             # The alarm was told in the process's log and metrics already: publishing goes on.
             telemetry.log().error("alarm_not_recorded", what=str(error))
+            return False
+        return True
 
 
 async def _once(publisher: Publisher) -> list[Outcome]:

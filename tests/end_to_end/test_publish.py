@@ -9,9 +9,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
-from gateway.audit.encoding import encode
+from gateway.audit.encoding import decode, encode
+from gateway.audit.publish import Outcome
 from gateway.audit.segments import Journal
+from gateway.cli.audit_publish import _Alarm
 from gateway.configuration import init_keys, load_keys
 from tests.unit.audit.logs import SALT, an_event
 
@@ -80,3 +83,18 @@ def test_a_share_that_is_not_mounted_is_seen_and_then_served(tmp_path: Path) -> 
     assert process.returncode == 0
     assert "checkpoint_not_published" in said
     assert "mount it" in said
+
+
+async def test_an_alarm_tells_whether_it_is_on_record(tmp_path: Path) -> None:
+    init_keys(tmp_path / "keys")
+    audit_dir = tmp_path / "audit"
+    audit_dir.mkdir()
+    place = audit_dir / files.OPERATOR
+    place.write_text("no folder: the log of commands cannot be opened")
+    alarm = _Alarm(audit_dir, load_keys(tmp_path / "keys"), None)
+    outcome = Outcome("ecluse/gateway", "directory /share", 4, "it was cut", is_alarm=True)
+    assert not await alarm(outcome)
+    place.unlink()
+    assert await alarm(outcome)
+    (line,) = files.read_lines(files.segment_path(place, 0))
+    assert decode(line.removesuffix(b"\n"))["kind"] == "checkpoint-contradicted"

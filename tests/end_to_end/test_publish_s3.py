@@ -50,8 +50,9 @@ def bucket(endpoint: str, **more: str) -> S3Bucket:
 async def test_a_bucket_keeps_every_checkpoint_and_the_last(endpoint: str, tmp_path: Path) -> None:
     alarms: list[Outcome] = []
 
-    async def alarm(outcome: Outcome) -> None:
+    async def alarm(outcome: Outcome) -> bool:
         alarms.append(outcome)
+        return True
 
     log, target = tmp_path / "audit" / "gw", bucket(endpoint)
     write(log, 3)

@@ -99,8 +99,9 @@ def alarms() -> list[Outcome]:
 def publisher(
     audit_dir: Path, witnesses: list[Witness], targets: list[Target], alarms: list[Outcome]
 ) -> Publisher:
-    async def alarm(outcome: Outcome) -> None:
+    async def alarm(outcome: Outcome) -> bool:
         alarms.append(outcome)
+        return True
 
     return Publisher(audit_dir, [KEY], witnesses, targets, every_s=60.0, alarm=alarm)
 
@@ -273,6 +274,7 @@ class Archive:
     kept: dict[str, bytes]
     port: int = 0
     token: str = "right"
+    get_fails: int | None = None
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -286,6 +288,8 @@ class Archive:
             status = 412
         elif method == "PUT":
             self.kept[path], status = body, 201
+        elif self.get_fails is not None:
+            status = self.get_fails
         elif path in self.kept:
             status, answer = 200, self.kept[path]
         writer.write(
@@ -339,6 +343,35 @@ async def test_checkpoints_are_put_to_an_archive_with_its_own_authority_and_a_to
     assert verify(archive.kept["/logs/site/gw/checkpoint"], [KEY]).size == 4
 
 
+@pytest.mark.parametrize(("status", "is_kept"), [
+    (302, False), (429, False), (500, False), (503, False),
+    (401, True), (403, True), (404, True), (405, True), (410, True),
+])  # fmt: skip
+async def test_what_an_archive_keeps_is_replaced_only_when_it_shows_nothing(
+    archive: Archive, authority: tuple[Path, Path], tmp_path: Path, alarms: list[Outcome], status: int,
+    is_kept: bool,
+) -> None:  # fmt: skip
+    log = tmp_path / "audit" / "gw"
+    write(log, 4)
+    target = HttpsPut(f"https://127.0.0.1:{archive.port}/logs", authority[0], "right")
+    ours = publisher(tmp_path / "audit", [], [target], alarms)
+    await ours.round(0.0, DAY_MS)
+    before = dict(archive.kept)
+    rewrite(log, 9)
+    archive.get_fails = status
+    (outcome,) = await ours.round(60.0, DAY_MS)
+    assert (outcome.fault is None) is is_kept
+    assert not outcome.is_alarm
+    if is_kept:
+        assert archive.kept["/logs/site/gw/checkpoint"] == (log / "checkpoint").read_bytes()
+        return
+    assert f"answers {status} to GET" in str(outcome.fault)
+    assert archive.kept == before
+    archive.get_fails = None
+    (refused,) = await ours.round(120.0, DAY_MS)
+    assert refused.is_alarm
+
+
 async def test_a_directory_that_is_not_mounted_is_noticed_and_tried_again(
     tmp_path: Path, alarms: list[Outcome]
 ) -> None:
@@ -361,6 +394,34 @@ async def test_a_directory_that_is_not_mounted_is_noticed_and_tried_again(
     kept.write_bytes(b"something else\n")
     (junk,) = await ours.round(10_000.0, DAY_MS)
     assert "no checkpoint of this site" in str(junk.fault)
+
+
+async def test_an_alarm_that_cannot_be_recorded_is_told_again_until_it_is(tmp_path: Path) -> None:
+    log, share = tmp_path / "audit" / "gw", tmp_path / "share"
+    share.mkdir()
+    write(log, 4)
+    before = shutil.copytree(log, tmp_path / "before")
+    told: list[Outcome] = []
+    answers = iter([False, False, True])
+
+    async def alarm(outcome: Outcome) -> bool:
+        told.append(outcome)
+        return next(answers)
+
+    ours = Publisher(tmp_path / "audit", [KEY], [], [Directory(share)], every_s=60.0, alarm=alarm)
+    await ours.round(0.0, DAY_MS)
+    rewrite(log, 3)
+    (cut,) = await ours.round(100.0, DAY_MS)
+    assert told == [cut]
+    # The log is put right before the alarm is on record: that it was wrong is recorded all the same.
+    shutil.rmtree(log)
+    shutil.copytree(before, log)
+    assert [outcome.fault for outcome in await ours.round(1_000.0, DAY_MS)] == [None]
+    assert ours.is_well
+    assert await ours.round(1_001.0, DAY_MS) == []
+    assert told == [cut] * 3
+    await ours.round(2_000.0, DAY_MS)
+    assert told == [cut] * 3
 
 
 async def test_a_log_that_cannot_be_read_holds_up_no_other_and_lost_hashes_are_no_alarm(

@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from gateway.audit import files
-from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey
+from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, VerifierKey, open_checkpoint
 from gateway.audit.encoding import NotAnEntry, decode
 from gateway.audit.files import LogDamaged
 from gateway.audit.merkle import HASH_BYTES, Frontier, leaf_hash
 from gateway.audit.scope import Asked, fingerprint
-from gateway.audit.verify import open_checkpoint, purged_on_record
+from gateway.audit.verify import purged_on_record
 
 _AT_MS = b'"at_ms":'
 _PROGRESS_EVERY = 10_000

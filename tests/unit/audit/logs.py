@@ -1,9 +1,11 @@
 """Logs for the tests of this folder: keys, events, and journals written to disk."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from gateway.audit.checkpoint import VerifierKey, verifier_of
 from gateway.audit.encoding import encode
+from gateway.audit.merkle import Frontier
 from gateway.audit.segments import Journal
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import KeyRing
@@ -45,3 +47,11 @@ def write(directory: Path, count: int, *, per_segment: int = 1_000_000, first: i
             made.rotate()
         made.commit([encode(an_event(number), seq=made.size, salt=SALT)])
     made.close()
+
+
+def root_of(entries: Iterable[bytes]) -> bytes:
+    """Return the root hash of a tree of *entries*."""
+    frontier = Frontier()
+    for entry in entries:
+        frontier.append(entry)
+    return frontier.root()

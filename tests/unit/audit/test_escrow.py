@@ -4,13 +4,14 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
 
 from gateway import telemetry
 from gateway.age import AgeRefused
-from gateway.audit import escrow
+from gateway.audit import escrow, files
 from gateway.audit.escrow import Escrow, day_name, search
 from tests.unit.audit.logs import NOW_MS
 
@@ -152,6 +153,60 @@ def test_a_disk_that_refuses_is_tried_again_and_nothing_is_lost(
     made.close()
     assert set(search(tmp_path, frozenset({name(1), name(2)}), [DPO], everything).found) == {name(1), name(2)}
     assert telemetry.ESCROW_FAILURES._value.get() == failures + 3
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("refuses", ["write", "directory"])
+def test_the_name_of_a_new_file_is_durable_whatever_refused_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: str
+) -> None:
+    done: list[str] = []
+    left = {refuses: 1}
+
+    def once(what: str, real: Callable[[Any], None]) -> Callable[[Any], None]:
+        def doing(argument: Any) -> None:
+            left[what] = left.get(what, 0) - 1
+            if left[what] >= 0:
+                raise OSError(5, "Input/output error")
+            real(argument)
+            done.append(what)
+
+        return doing
+
+    made = Escrow(tmp_path, "gateway", RECIPIENTS)
+    made.open()
+    monkeypatch.setattr(os, "fdatasync", once("write", os.fdatasync))
+    monkeypatch.setattr(files, "sync_directory", once("directory", files.sync_directory))
+    made.note([name(1)], SYSTEM, [NIR], NOW_MS)
+    while "write" not in done:
+        threading.Event().wait(0.01)
+    made.close()
+    assert done == ["directory", "write"]
+    assert search(tmp_path, frozenset({name(1)}), [DPO], everything).found
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_batch_that_cannot_be_made_is_dropped_and_the_next_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failures = telemetry.ESCROW_FAILURES._value.get()
+    dropped = telemetry.ESCROW_DROPPED._value.get()
+    made = Escrow(tmp_path, "gateway", RECIPIENTS)
+    made.note([name(1), name(2)], SYSTEM, [NIR, f"{NIR}\ud800"], NOW_MS)
+    made.open()
+    while telemetry.ESCROW_DROPPED._value.get() == dropped:
+        threading.Event().wait(0.01)
+    # What was dropped is noted when its patient is next seen.
+    made.note([name(1), name(3)], SYSTEM, [NIR, NIR], NOW_MS)
+    made.close()
+    assert set(search(tmp_path, frozenset(map(name, range(4))), [DPO], everything).found) == {
+        name(1),
+        name(3),
+    }
+    assert telemetry.ESCROW_FAILURES._value.get() == failures + 1
+    assert telemetry.ESCROW_DROPPED._value.get() == dropped + 2
+    said = capsys.readouterr()
+    assert NIR not in said.out + said.err
 
 
 def test_memory_is_bounded_and_what_had_no_room_is_noted_later(

@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import duckdb
 import pytest
 
 from gateway.audit import archive, files, parquet
-from gateway.audit.checkpoint import verifier_of
+from gateway.audit.checkpoint import open_checkpoint, sign, verifier_of
 from gateway.audit.encoding import encode
 from gateway.audit.keeper import ArchiveInUse, archive_lock, keep
 from gateway.audit.manifest import ManifestDamaged, read_manifest
 from tests.unit.audit.archives import assert_one_log, day_ms, entries, event, rows, write_days
-from tests.unit.audit.logs import KEY, OTHER_RING, SALT, SITE, journal
+from tests.unit.audit.logs import KEY, OTHER_RING, PRIVATE, SALT, SITE, journal
 
 NEXT_MONTH = 40
 
@@ -161,6 +162,18 @@ def test_a_harmed_log_is_left_out_and_told(audit_dir: Path, harm: Callable[[Path
 def test_another_key_archives_nothing(audit_dir: Path) -> None:
     done = keep(audit_dir, [verifier_of(SITE, OTHER_RING.key())], day_ms(4))
     assert (done.segments, len(done.faults)) == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "0000000000.checkpoint"])
+def test_a_checkpoint_that_a_known_key_signed_for_another_sites_log_archives_nothing(
+    audit_dir: Path, name: str
+) -> None:
+    path = audit_dir / "gateway.a" / name
+    signed = replace(open_checkpoint(path.read_bytes(), [KEY]), origin="elsewhere/gateway.a")
+    path.write_bytes(sign(signed, SITE, PRIVATE))
+    (fault,) = keep(audit_dir, [KEY], day_ms(4)).faults
+    assert "'elsewhere/gateway.a', which none of the given keys may sign" in fault
+    assert read_manifest(audit_dir).archived == {"gateway.b": 12, "operator.a": 12}
 
 
 def test_another_log_in_place_of_an_archived_one_is_told(audit_dir: Path) -> None:

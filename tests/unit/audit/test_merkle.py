@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.audit.merkle import EMPTY_ROOT, Frontier, full_root, leaf_hash, root_of
+from gateway.audit.merkle import EMPTY_ROOT, Frontier, full_root, leaf_hash
+from tests.unit.audit.logs import root_of
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "rfc6962.json").read_text())
 ENTRIES = [bytes.fromhex(item) for item in VECTORS["entries"]]

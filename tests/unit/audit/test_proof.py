@@ -12,11 +12,11 @@ from gateway.audit import files, leaves
 from gateway.audit.checkpoint import Checkpoint, parse, parse_verifier_key, sign
 from gateway.audit.files import LogDamaged
 from gateway.audit.leaves import Leaves
-from gateway.audit.merkle import leaf_hash, root_of
+from gateway.audit.merkle import leaf_hash
 from gateway.audit.proof import ProofFails, ProofUnreadable, TlogProof, check_proof, load_proof
 from gateway.audit.proofs import inclusion_ranges, verify_consistency
 from gateway.audit.proving import NotProvable, best_checkpoint, holds, prove_entry, prove_growth, read_entry
-from tests.unit.audit.logs import KEY, OTHER_RING, PRIVATE, RING, SITE, journal, write
+from tests.unit.audit.logs import KEY, OTHER_RING, PRIVATE, RING, SITE, journal, root_of, write
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "tlog.json").read_text())
 DEMO = VECTORS["proof"]

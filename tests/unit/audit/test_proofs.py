@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.audit.merkle import leaf_hash, root_of
+from gateway.audit.merkle import leaf_hash
 from gateway.audit.proofs import (
     consistency_ranges,
     inclusion_ranges,
     verify_consistency,
     verify_inclusion,
 )
+from tests.unit.audit.logs import root_of
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "rfc6962_proofs.json").read_text())
 ROOTS = json.loads((Path(__file__).parents[2] / "vectors" / "rfc6962.json").read_text())

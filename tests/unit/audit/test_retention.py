@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.audit import files
-from gateway.audit.checkpoint import Checkpoint, verify
+from gateway.audit.checkpoint import Checkpoint, open_checkpoint, sign, verify
 from gateway.audit.encoding import encode
 from gateway.audit.keeper import archive_lock, keep, publish
 from gateway.audit.manifest import read_manifest
@@ -19,7 +19,7 @@ from gateway.audit.sealed import NotAsSigned
 from gateway.audit.verify import Broken, Verified, purged_on_record, verify_log
 from gateway.configuration.checks_audit import RETENTION_PRESETS
 from tests.unit.audit.archives import DAY_MS, assert_one_log, day_ms, entries, event, write_days
-from tests.unit.audit.logs import KEY, NOW_MS, OTHER_RING, RING, SALT, SITE, journal
+from tests.unit.audit.logs import KEY, NOW_MS, OTHER_RING, PRIVATE, RING, SALT, SITE, journal
 
 
 @pytest.fixture
@@ -337,3 +337,11 @@ def test_rows_that_go_leave_no_name_twice(audit_dir: Path) -> None:
     publish(audit_dir, replace(manifest, events=(item, twin)))
     purge(audit_dir, day_ms(2), at_ms=day_ms(400))
     assert [one.path.name for one in read_manifest(audit_dir).events] == ["2026-09.1-2.parquet"]
+
+
+def test_a_checkpoint_that_a_known_key_signed_for_another_sites_log_purges_nothing(audit_dir: Path) -> None:
+    path = audit_dir / "gateway" / files.CHECKPOINT
+    signed = replace(open_checkpoint(path.read_bytes(), [KEY]), origin="elsewhere/gateway")
+    path.write_bytes(sign(signed, SITE, PRIVATE))
+    with pytest.raises(NotAsSigned, match="none of the given keys may sign"):
+        find_due(audit_dir, [KEY], day_ms(3))

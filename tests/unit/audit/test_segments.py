@@ -11,9 +11,8 @@ from gateway.audit import files
 from gateway.audit.checkpoint import parse, verify
 from gateway.audit.encoding import decode, encode
 from gateway.audit.files import LogDamaged
-from gateway.audit.merkle import root_of
 from gateway.audit.segments import Journal, LogInUse, Recovery
-from tests.unit.audit.logs import KEY, NOW_MS, OTHER_RING, RING, SALT, an_event, journal, write
+from tests.unit.audit.logs import KEY, NOW_MS, OTHER_RING, RING, SALT, an_event, journal, root_of, write
 
 
 def lines(log: Path) -> list[bytes]:

@@ -89,6 +89,17 @@ def test_an_unfinished_line_waits_and_what_is_no_entry_is_passed_over(tmp_path: 
     assert seqs(tail) == [2]
 
 
+def test_what_is_no_entry_takes_the_place_of_none_and_nothing_after_it_is_missed(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    log.write(25)
+    first, second = log.segments[:2]
+    path = files.segment_path(log.journal.directory, first)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b"no entry\n", *lines[1:]]))
+    assert len(lines) == second > 7
+    assert seqs(Tail([tmp_path], {})) == list(range(25))
+
+
 def test_what_a_writer_cuts_after_a_crash_is_not_read_twice(tmp_path: Path) -> None:
     log = Log(tmp_path)
     log.write(3)

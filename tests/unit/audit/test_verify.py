@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.audit import files
-from gateway.audit.checkpoint import Checkpoint, sign
+from gateway.audit.checkpoint import Checkpoint, open_checkpoint, sign
 from gateway.audit.encoding import encode
 from gateway.audit.merkle import leaf_hash
-from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
+from gateway.audit.verify import Broken, CannotRead, Verified, verify_log
 from tests.unit.audit.logs import KEY, OTHER_RING, PRIVATE, SALT, an_event, journal, write
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audit.checkpoint import Checkpoint, sign, verifier_of
-from gateway.audit.merkle import EMPTY_ROOT, root_of
+from gateway.audit.merkle import EMPTY_ROOT
 from gateway.audit.proofs import consistency_ranges
 from gateway.audit.witness import (
     AddCheckpoint,
@@ -20,7 +20,7 @@ from gateway.audit.witness import (
     origin_of,
     parse_logs,
 )
-from tests.unit.audit.logs import KEY, PRIVATE, SITE
+from tests.unit.audit.logs import KEY, PRIVATE, SITE, root_of
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "tlog.json").read_text())
 ORIGIN = "site/gw"

@@ -10,13 +10,12 @@ from gateway.audit.breach.footing import Footing, NotYetSigned, Reading, Reading
 from gateway.audit.checkpoint import Checkpoint
 from gateway.audit.encoding import encode
 from gateway.audit.files import LogDamaged
-from gateway.audit.merkle import root_of
 from gateway.audit.operator import operator_log
 from gateway.audit.purges import Purge, purge_event
 from gateway.audit.query import Question, ask
 from gateway.audit.scope import Asked
 from tests.people import DR_MARTIN
-from tests.unit.audit.logs import KEY, NOW_MS, RING, SALT, SITE, an_event, journal, write
+from tests.unit.audit.logs import KEY, NOW_MS, RING, SALT, SITE, an_event, journal, root_of, write
 
 
 def reading(to: int, from_: int = 0) -> Reading:
