@@ -20,6 +20,7 @@ from gateway.audit.witness_client import Witness
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.metrics import metrics_port_option, metrics_served
 from gateway.clock import SystemClock
 from gateway.configuration import Settings
 from gateway.configuration.settings import PublishSettings
@@ -32,11 +33,7 @@ _FIRST_PAUSE_S = 1.0
 
 @click.command(epilog="Example:  ecluse audit publish --once --json")
 @click.option("--once", is_flag=True, help="Bring each log's checkpoint everywhere once, and leave.")
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(1, 65_535),
-    help="Serve /metrics and /readyz of this process here, on gateway.metrics.address.",
-)
+@metrics_port_option
 @config_option
 @json_option
 def publish(once: bool, metrics_port: int | None, config_path: str, as_json: bool) -> int:
@@ -60,7 +57,7 @@ def publish(once: bool, metrics_port: int | None, config_path: str, as_json: boo
     )
     try:
         if not once:
-            asyncio.run(_run(publisher, settings.metrics_address, metrics_port))
+            asyncio.run(_run(publisher, settings, metrics_port))
             return EXIT_DONE
         outcomes = asyncio.run(_once(publisher))
     except OSError as error:
@@ -149,26 +146,22 @@ async def _once(publisher: Publisher) -> list[Outcome]:
     return list(last.values())
 
 
-async def _run(publisher: Publisher, address: str, metrics_port: int | None) -> None:
+async def _run(publisher: Publisher, settings: Settings, metrics_port: int | None) -> None:
     loop, clock, stop = asyncio.get_running_loop(), SystemClock(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    metrics = None
-    if metrics_port is not None:
-        metrics = await telemetry.serve_metrics(address, metrics_port, lambda: publisher.is_well)
-    telemetry.log().info("publisher_ready")
-    while not stop.is_set():
-        due_s = loop.time() + 60.0
-        try:
-            await publisher.round(loop.time(), clock.now_ms())
-            due_s = publisher.next_due_s(loop.time())
-        except OSError as error:
-            telemetry.log().error("logs_unreadable", what=str(error))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(due_s - loop.time()):
-                await stop.wait()
-    if metrics is not None:
-        metrics.close()
+    async with metrics_served(settings, metrics_port, lambda: publisher.is_well):
+        telemetry.log().info("publisher_ready")
+        while not stop.is_set():
+            due_s = loop.time() + 60.0
+            try:
+                await publisher.round(loop.time(), clock.now_ms())
+                due_s = publisher.next_due_s(loop.time())
+            except OSError as error:
+                telemetry.log().error("logs_unreadable", what=str(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(due_s - loop.time()):
+                    await stop.wait()
     telemetry.log().info("publisher_stopped")
 
 
