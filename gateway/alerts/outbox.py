@@ -17,6 +17,8 @@ HELD = "held"
 """The rule of the one alert that stands for those held back in an hour."""
 _FIRST_DELAY_MS = 5_000
 _LONGEST_DELAY_MS = 900_000
+_CHANNEL_DELAY_MS = 60_000
+"""The longest that one alert's failure puts off the others: it may be the only one that is never taken."""
 _ID_BYTES = 4
 
 
@@ -25,11 +27,15 @@ class OutboxRefused(Exception):
 
 
 class Try(msgspec.Struct):
-    """One channel's part of an alert: *sent_ms* once it has arrived; else tried *times* times, again at *next_ms*."""
+    """One channel's part of an alert: *sent_ms* once it has arrived; else tried *times* times, again at *next_ms*.
+
+    *failures*: how often in a row the channel had taken nothing when this was last put off.
+    """
 
     sent_ms: int = 0
     times: int = 0
     next_ms: int = 0
+    failures: int = 0
     error: str = ""
 
 
@@ -107,21 +113,32 @@ class Outbox:
         return made
 
     def settle(self, id_: str, channel: str, now_ms: int, error: str | None) -> None:
-        """Note that *channel* took the alert, or why it did not: then it is tried again, less and less often.
+        """Note that *channel* took the alert, or why it did not: then all that is due there is put off with it.
+
+        The channel is left alone longer and longer, up to a minute; the alert that failed, by its own count, up to
+        a quarter of an hour. What is raised afterwards is due at once.
 
         Raises:
             OutboxRefused: it could not be kept.
         """
         with self._changing() as kept:
-            for one in kept:
-                if one.id == id_ and channel in one.tries:
-                    tried = one.tries[channel]
-                    tried.times += 1
-                    if error is None:
-                        tried.sent_ms, tried.error = now_ms, ""
-                    else:
-                        delay_ms = min(_LONGEST_DELAY_MS, _FIRST_DELAY_MS << min(tried.times - 1, 10))
-                        tried.next_ms, tried.error = now_ms + delay_ms, error[:200]
+            there = {one.id: one.tries[channel] for one in kept if channel in one.tries}
+            tried = there.get(id_)
+            if tried is None:
+                return
+            waiting = [each for each in there.values() if not each.sent_ms]
+            failures = 0 if error is None else 1 + max((each.failures for each in waiting), default=0)
+            again_ms = now_ms + min(_CHANNEL_DELAY_MS, _delay_ms(failures))
+            for each in waiting:
+                each.failures = failures
+                if error is not None and each.next_ms < again_ms:
+                    each.next_ms = again_ms
+            tried.times += 1
+            if error is None:
+                tried.sent_ms, tried.error = now_ms, ""
+            else:
+                tried.next_ms = max(again_ms, now_ms + _delay_ms(tried.times))
+                tried.error = error[:200]
 
     def acknowledge(self, ids: Sequence[str], now_ms: int, *, by: str, why: str) -> list[str]:
         """Note that somebody has looked at the alerts *ids*; return those that exist.
@@ -136,18 +153,22 @@ class Outbox:
         return [one.id for one in found]
 
     def due(self, now_ms: int) -> list[tuple[Kept, str]]:
-        """Return which alert is to be sent to which channel now. After a day it is given up; it stays in the list.
+        """Return which alert is to be sent to which channel now, those tried least first.
+
+        After a day it is given up; it stays in the list.
 
         Raises:
             OutboxRefused: the file cannot be read.
         """
-        return [
+        found = [
             (one, name)
             for one in self.entries()
             if one.alert.at_ms > now_ms - GIVE_UP_MS
             for name, tried in one.tries.items()
             if not tried.sent_ms and tried.next_ms <= now_ms
         ]
+        # One that a channel never takes must not stand before the others each time.
+        return sorted(found, key=lambda pair: pair[0].tries[pair[1]].times)
 
     def _say_held(self, kept: list[Kept], at_ms: int, channels: Sequence[str]) -> None:
         said = next(
@@ -180,6 +201,10 @@ class Outbox:
             raise OutboxRefused(
                 f"{folder} cannot be written: {error.strerror}; free or repair the disk"
             ) from error
+
+
+def _delay_ms(failures: int) -> int:
+    return min(_LONGEST_DELAY_MS, _FIRST_DELAY_MS << min(max(failures - 1, 0), 10))
 
 
 def _same(kept: Sequence[Kept], alert: Alert, within_ms: int) -> Kept | None:

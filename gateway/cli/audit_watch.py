@@ -29,6 +29,8 @@ from gateway.watching import Canaries, CanariesRefused, Deeds, Snapshot, Snapsho
 
 POLL_S = 0.3
 DELIVER_S = 1.0
+DELIVER_AFTER_FAULTS_S = 300.0
+"""The longest pause: what was sent, but could not be noted on a full disk, is sent again after it."""
 _REFUSED = (
     *(KeysRefused, KeysDisagree, MarkerFileBroken, EmbeddedFailed, StoreUnavailable, StoreEmptied),
     *(SnapshotInUse, AuditUnavailable, OSError),
@@ -115,13 +117,21 @@ def _alarm(lookout: Lookout) -> Callable[[Alert], bool]:
 
 
 async def _deliver(lookout: Lookout) -> None:
+    """Send what is due, for ever; after a fault, less and less often until it is gone."""
+    pause_s = DELIVER_S
     while True:
-        settings = lookout.settings
         try:
+            settings = lookout.settings
             await asyncio.to_thread(deliver, outbox_of(settings), channels_of(settings), lookout.clock)
-        except OutboxRefused as error:
-            telemetry.log().error("alerts_wait", error=str(error))
-        await asyncio.sleep(DELIVER_S)
+            pause_s = DELIVER_S
+        except Exception as error:  # noqa: BLE001 - whatever it is, the alerts that come later must go out
+            telemetry.WATCH_FAILURES.inc()
+            if isinstance(error, OutboxRefused):
+                telemetry.log().error("alerts_wait", error=str(error))
+            else:
+                telemetry.log().error("alerts_wait", **telemetry.describe_fault(error))
+            pause_s = min(2 * pause_s, DELIVER_AFTER_FAULTS_S)
+        await asyncio.sleep(pause_s)
 
 
 async def _watch(

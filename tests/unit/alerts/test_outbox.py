@@ -1,10 +1,12 @@
 """Alerts on disk: told once, tried again, bounded, acknowledged."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.alerts import Kept, Outbox, OutboxRefused, words
 from gateway.alerts.channels import sign
@@ -27,13 +29,17 @@ ALERT = Alert(
 
 
 class Channel:
-    """A channel that takes what it is given, after so many refusals."""
+    """A channel that takes what it is given, after so many refusals; those of *never* it never takes."""
 
-    def __init__(self, name: str = "mail", refusals: int = 0) -> None:
-        self.name, self.refusals = name, refusals
+    def __init__(self, name: str = "mail", refusals: int = 0, never: Sequence[str] = ()) -> None:
+        self.name, self.refusals, self.never = name, refusals, never
+        self.asked: list[str] = []
         self.taken: list[str] = []
 
     def send(self, kept: Kept, now_ms: int) -> None:
+        self.asked.append(kept.id)
+        if kept.id in self.never:
+            raise KeyError(kept.alert.account)
         if self.refusals:
             self.refusals -= 1
             raise ConnectionRefusedError("nobody there")
@@ -77,6 +83,71 @@ def test_what_is_not_taken_is_tried_again_less_and_less_often_and_holds_nobody_e
     # Another process finds it where the first one left it.
     assert deliver(outbox(tmp_path), [mail, hook], clock) == (1, 0)
     assert hook.taken == ["00000001"]
+
+
+def raise_several(box: Outbox, count_: int, at_ms: int = BEGIN_MS) -> list[str]:
+    made = [replace(ALERT, account=f"agent{number}", at_ms=at_ms) for number in range(count_)]
+    return [box.raise_(alert, ["mail"]).id for alert in made]
+
+
+def pass_time(box: Outbox, channel: Channel, clock: FixedClock, seconds: int) -> None:
+    for _ in range(seconds // 5):
+        deliver(box, [channel], clock)
+        clock.advance(5_000)
+
+
+def test_a_channel_that_is_down_is_asked_once_for_all_that_waits(tmp_path: Path) -> None:
+    box, clock, mail = outbox(tmp_path), FixedClock(BEGIN_MS), Channel(refusals=14)
+    raised = raise_several(box, 20)
+    # After 0, 5, 15, 35 and 75 s, then once a minute.
+    pass_time(box, mail, clock, 600)
+    assert (len(mail.asked), mail.taken) == (13, [])
+    pass_time(box, mail, clock, 120)
+    assert (len(mail.asked), sorted(mail.taken)) == (14 + 20, raised)
+    # It has taken something: what comes next begins anew.
+    mail.refusals = 1
+    box.raise_(replace(ALERT, account="next", at_ms=clock.now_ms()), ["mail"])
+    deliver(box, [mail], clock)
+    clock.advance(5_000)
+    assert deliver(box, [mail], clock) == (1, 0)
+
+
+def test_what_is_raised_while_a_channel_is_down_is_tried_at_once(tmp_path: Path) -> None:
+    box, clock, mail = outbox(tmp_path), FixedClock(BEGIN_MS), Channel(refusals=5)
+    raise_several(box, 3)
+    pass_time(box, mail, clock, 100)
+    assert (len(mail.asked), mail.taken) == (5, [])
+    new = box.raise_(replace(ALERT, account="new", at_ms=clock.now_ms()), ["mail"])
+    assert deliver(box, [mail], clock) == (1, 0)
+    assert mail.taken == [new.id]
+
+
+@pytest.mark.parametrize(
+    ("never", "refusals"), [({0}, 0), ({0, 2, 4, 6}, 3), ({0, 1, 2, 3, 4}, 6), (set(range(7)), 5), (set(), 6)]
+)
+def test_alerts_that_a_channel_never_takes_hold_up_none_of_the_others(
+    tmp_path: Path, never: set[int], refusals: int
+) -> None:
+    box, clock = outbox(tmp_path), FixedClock(BEGIN_MS)
+    raised = raise_several(box, 8)
+    refused = [raised[number] for number in never]
+    mail = Channel(refusals=refusals, never=refused)
+    pass_time(box, mail, clock, 3_600)
+    assert sorted(mail.taken) == [id_ for id_ in raised if id_ not in refused]
+    # Each of those is tried at most as often as if it were alone, and once a minute in all.
+    assert len(mail.asked) - len(mail.taken) <= 64 + refusals
+
+
+def test_a_fault_of_our_own_is_told_by_its_type_and_stops_no_other_channel(tmp_path: Path) -> None:
+    box, clock, hook = outbox(tmp_path), FixedClock(BEGIN_MS), Channel("webhook")
+    made = box.raise_(ALERT, ["mail", "webhook"])
+    mail = Channel(never=[made.id])
+    with capture_logs() as told:
+        assert deliver(box, [mail, hook], clock) == (1, 1)
+    assert hook.taken == [made.id]
+    assert box.entries()[0].tries["mail"].error == "KeyError"
+    assert [(line["event"], line["fault"]) for line in told] == [("alert_not_sent", "KeyError")]
+    assert DR_MARTIN.login not in str(told)
 
 
 def test_after_a_day_it_is_given_up_and_stays_in_the_list(tmp_path: Path) -> None:

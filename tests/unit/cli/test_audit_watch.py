@@ -1,13 +1,16 @@
 """``ecluse audit watch``: which reloads it follows, and how it begins."""
 
+import asyncio
 import json
 import socket
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import telemetry
+from gateway.alerts import OutboxRefused
 from gateway.assembly import Lookout
 from gateway.cli import audit_watch, main
 from gateway.clock import SystemClock
@@ -115,3 +118,30 @@ def test_a_metrics_port_that_is_taken_ends_it_with_two(
     told = capsys.readouterr().err
     assert f"metrics cannot be served on 127.0.0.2:{port}: Address already in use" in told
     assert not (tmp_path / "state" / "watch").exists()
+
+
+def test_no_fault_ends_the_sending_of_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One nobody foresaw, then an outbox that cannot be written: both are told, and it is tried again."""
+    lookout = lookout_of(write_config(tmp_path, 1))
+    faults: list[Exception] = [KeyError("dr.martin"), OutboxRefused("the disk is full")]
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 12:
+            raise asyncio.CancelledError
+
+    def deliver(*_: object) -> tuple[int, int]:
+        if faults:
+            raise faults.pop(0)
+        if len(pauses) > 3:
+            raise OutboxRefused("the disk is full again")
+        return 0, 0
+
+    monkeypatch.setattr(audit_watch, "deliver", deliver)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with capture_logs() as told, pytest.raises(asyncio.CancelledError):
+        asyncio.run(audit_watch._deliver(lookout))
+    assert pauses == [2, 4, 1, 1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert [line.get("fault", line.get("error")) for line in told][:2] == ["KeyError", "the disk is full"]
+    assert "dr.martin" not in str(told)
