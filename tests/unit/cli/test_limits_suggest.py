@@ -164,7 +164,9 @@ def test_present_caps_come_from_the_configuration(audit_dir: Path, tmp_path: Pat
     config = write_configuration(tmp_path, 8443, 8000)
     init_keys(tmp_path / "keys")
     text = config.read_text("utf-8")
-    config.write_text(text.replace("  demo:\n", "  region:\n", 1), "utf-8")
+    config.write_text(
+        text.replace("  demo:\n", "  region:\n    classes: {ward: {patients_10min: 40}}\n", 1), "utf-8"
+    )
     app = tmp_path / "parcours.yaml"
     app.write_text(app.read_text("utf-8").replace("realm: demo", "realm: region"), "utf-8")
     assert audit_dir == tmp_path / "audit"
