@@ -28,7 +28,7 @@ from gateway.audit.scope import Asked
 from gateway.audit.verify import open_checkpoint
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail
 from gateway.cli.account_logins import LoginsRefused, read_logins
-from gateway.cli.audit_consult import consult_options, moment, open_consultation
+from gateway.cli.audit_consult import consult_options, moment, open_consultation, why_unread
 from gateway.cli.breach_verify import verify
 from gateway.cli.loading import load_or_exit
 from gateway.cli.progress import progress
@@ -148,7 +148,7 @@ def scope(
     except PdfMissing as error:
         fail(str(error), EXIT_FAULT)
     except (OSError, duckdb.Error) as error:
-        fail(f"the report could not be made: {error}", EXIT_FAULT)
+        fail(f"the report could not be made: {why_unread(error)}", EXIT_FAULT)
     _tell(dossier, output)
     return EXIT_DONE
 

@@ -6,11 +6,13 @@ import json
 import re
 import sys
 import zlib
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from gateway.audit import files
@@ -18,7 +20,7 @@ from gateway.audit.breach.letters import NEVER_ASKED
 from gateway.audit.checkpoint import LOG_NAME, verifier_of
 from gateway.audit.encoding import decode, encode
 from gateway.audit.segments import Journal
-from gateway.cli import main
+from gateway.cli import breach, main
 from gateway.configuration import init_keys, load_keys
 from gateway.vocabulary.events import AuditEvent, EventKind
 from tests.people import CLERK_LEA, DR_MARTIN, NURSE_BEN
@@ -387,3 +389,25 @@ def test_a_hostile_login_is_text_in_every_form(office: Office) -> None:
     page = office.read("x.html").decode()
     assert "</table><b>" not in page
     assert hostile in json.loads(office.read("x.json"))["events"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (duckdb.ConversionException("could not read '4711 DUPONT'"), "engine refuses (ConversionException)"),
+        (duckdb.OutOfMemoryException("failed to pin block of DUPONT"), "ask for a shorter period"),
+        (duckdb.IOException("No files found: part.parquet\nand more"), "No files found: part.parquet"),
+    ],
+)
+def test_what_the_engine_says_of_an_entry_is_not_repeated(
+    office: Office, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error, said: str
+) -> None:
+    def refusing(*_: object) -> Iterator[dict[str, Any]]:
+        raise error
+
+    monkeypatch.setattr(breach, "ask", refusing)
+    refused = office.scope("csv", "persons.csv")
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert "DUPONT" not in refused.stderr
+    assert not (office.audit_dir.parent / "persons.csv").exists()
