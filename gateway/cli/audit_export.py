@@ -16,7 +16,7 @@ from gateway import __version__
 from gateway.audit import files
 from gateway.audit.export.facts import DOCUMENTATION_PEN, Observer
 from gateway.audit.export.formats import FORMATS, texts
-from gateway.audit.query import Question, ask
+from gateway.audit.query import Question
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
 from gateway.cli.audit_consult import consult_options, open_consultation, reading
 from gateway.configuration import Loaded
@@ -86,7 +86,7 @@ def export(
         observer = Observer(observer.host, observer.site, observer.version, enterprise_id, observer.addresses)
     form, events, lines = FORMATS[form_name], 0, 0
     with reading(consultation), _written(output) as out, _counting("exporting") as advance:
-        for event in ask(consultation.places, question):
+        for event in consultation.ask(question):
             events += 1
             for text in texts(event, form, observer):
                 lines += 1

@@ -6,7 +6,7 @@ import click
 
 from gateway.assembly import Office, local_user
 from gateway.audit.encoding import visible
-from gateway.audit.query import Question, ask
+from gateway.audit.query import Question
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.account_office import Row, run, show_rows, time_text
@@ -49,7 +49,7 @@ def reviews(
     question = Question(kinds=kinds, from_ms=from_ms)
     consultation.record("reviews", reason, question)
     with reading(consultation):
-        events = patiently(lambda: list(ask(consultation.places, question)))
+        events = patiently(lambda: list(consultation.ask(question)))
     if reference is not None and verdict is not None:
         return _close(config_path, events, reference, verdict, reason)
     rows = _rows(events, SystemClock().now_ms())
