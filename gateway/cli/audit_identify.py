@@ -21,8 +21,8 @@ from gateway.audit.operator import local_user, operator_log
 from gateway.audit.query import pseudonyms
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.bytes_bar import bytes_read
 from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.progress import bytes_read
 from gateway.clock import SystemClock
 from gateway.configuration import Loaded
 from gateway.disclosure.fold import fold_of

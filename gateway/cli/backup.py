@@ -24,8 +24,8 @@ from gateway.audit.writer import AuditUnavailable
 from gateway.backup import accounts, container, contents, reading, writing
 from gateway.backup.container import About, BackupRefused, Manifest, Member
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.bytes_bar import bytes_read
 from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.progress import bytes_read
 from gateway.clock import SystemClock
 from gateway.configuration import Loaded
 from gateway.valkey import marker

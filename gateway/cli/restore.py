@@ -20,8 +20,8 @@ from gateway.backup.container import About, BackupRefused, Manifest
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_output import verdict, verdict_values
 from gateway.cli.backup import FAULTS, ask_passphrase
-from gateway.cli.bytes_bar import bytes_read
 from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.progress import bytes_read
 from gateway.cli.restore_store import load_accounts
 from gateway.clock import SystemClock
 from gateway.configuration import (
