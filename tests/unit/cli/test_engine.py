@@ -1,8 +1,6 @@
 """``audit.engine`` answers every command that consults the trail."""
 
-import io
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +8,13 @@ import pytest
 
 from gateway.audit.columns import EVENT_COLUMNS
 from gateway.audit.sql import Statement
-from gateway.cli import audit_consult, main
+from gateway.cli import audit_consult
 from gateway.clock import SystemClock
-from gateway.configuration import init_keys
 from gateway.vocabulary.events import EventKind
 from tests.people import NURSE_BEN
+from tests.unit.cli.site import site_in
 
 ENGINE = "clickhouse://ecluse@cluster.example:8443/trail"
-CONFIG = """\
-version: 1
-gateway:
-  listen: {{address: 127.0.0.1, port: 1}}
-  state_dir: {folder}/state
-  keys_dir: {folder}/keys
-audit: {{dir: "{folder}/audit", engine: "{engine}"}}
-realms: {{chu: {{}}}}
-apps:
-  demo:
-    realm: chu
-    hosts: [demo.chu.example]
-    upstream: http://127.0.0.1:2
-    login_page: /login
-    login: [{{name: form, path: /login, account: user, success: {{status: 302}}}}]
-    routes: [{{name: login, kind: login, path: /login}}]
-"""
 
 
 class Holding:
@@ -76,10 +57,6 @@ def test_the_engine_of_the_configuration_is_asked(
         return Holding(event(kind))
 
     monkeypatch.setattr(audit_consult, "connect", connect)
-    init_keys(tmp_path / "keys")
-    (tmp_path / "ecluse.yaml").write_text(CONFIG.format(folder=tmp_path, engine=ENGINE), encoding="utf-8")
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
-        main([*words, "--reason", "weekly", "--config", str(tmp_path / "ecluse.yaml")])
-    assert left.value.code == 0, err.getvalue()
-    assert NURSE_BEN.login in out.getvalue() or '"accounts":1' in out.getvalue()
+    ran = site_in(tmp_path, ENGINE).run(*words, "--reason", "weekly")
+    assert ran.exit_code == 0, ran.stderr
+    assert NURSE_BEN.login in ran.stdout or '"accounts":1' in ran.stdout
