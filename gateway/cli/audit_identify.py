@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gateway.age import AgeRefused, read_identities
 from gateway.audit import escrow
+from gateway.audit.cells import cell_text
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.encoding import visible
 from gateway.audit.operator import local_user, operator_log
@@ -257,7 +258,9 @@ def _print(wanted: list[str], found: Found, *, as_csv: bool, as_json: bool) -> N
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(("pseudonym", "system", "id"))
-        writer.writerows((text, system or "", _harmless(clear_id or "")) for text, system, clear_id in rows)
+        writer.writerows(
+            (text, cell_text(system or ""), cell_text(clear_id or "")) for text, system, clear_id in rows
+        )
     else:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name in ("pseudonym", "system", "id"):
@@ -266,8 +269,3 @@ def _print(wanted: list[str], found: Found, *, as_csv: bool, as_json: bool) -> N
             cells = (text, system or "", clear_id if clear_id is not None else "not found")
             table.add_row(*(Text(visible(cell)) for cell in cells))
         Console().print(table)
-
-
-def _harmless(text: str) -> str:
-    # Spreadsheets run cells that begin so; an apostrophe makes them text (OWASP, CSV injection).
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.audit.cells import cell_text
 from gateway.audit.columns import EVENT_COLUMNS
 from gateway.audit.embedded import to_parquet
 from gateway.audit.encoding import visible
@@ -34,7 +35,6 @@ _TABLE = (
     "client",
 )
 _NUMBERS = frozenset({"status", "rows", "bytes", "events"})
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 ENDINGS = (".csv", ".jsonl", ".parquet")
 """Names of files that an answer can be written to."""
 
@@ -126,12 +126,7 @@ def _write_csv(file: TextIO, rows: Iterable[Row], names: Sequence[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_harmless(_cell(row.get(name))) for name in names])
-
-
-def _harmless(text: str) -> str:
-    # Spreadsheets run cells that begin so; an apostrophe makes them text (OWASP, CSV injection).
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+        writer.writerow([cell_text(_cell(row.get(name))) for name in names])
 
 
 def _cell(value: Any) -> str:
