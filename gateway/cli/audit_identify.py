@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.age import AgeRefused, read_identities
+from gateway.age import AgeRefused
 from gateway.audit import escrow
 from gateway.audit.cells import cell_text
 from gateway.audit.checkpoint import LOG_NAME
@@ -22,7 +22,7 @@ from gateway.audit.operator import local_user, operator_log
 from gateway.audit.query import pseudonyms
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.loading import identities_or_exit, keys_or_exit, load_or_exit
 from gateway.cli.progress import bytes_read
 from gateway.clock import SystemClock
 from gateway.configuration import Loaded
@@ -139,9 +139,7 @@ def _open_escrow(
     from_day: datetime | None,
     to_day: datetime | None,
 ) -> Found:
-    identities = read_identities(
-        identity_path, lambda: click.prompt("Passphrase of the identity", hide_input=True, err=True)
-    )
+    identities = identities_or_exit(identity_path)
     directory = loaded.settings.audit_dir / escrow.DIRECTORY
     total = sum(path.stat().st_size for path in directory.glob(f"*{escrow.SUFFIX}"))
     with bytes_read("escrow", total) as progress:

@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 import click
 
-from gateway.age import AgeRefused, read_identities
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, CheckpointRefused, VerifierKey, parse_verifier_key
 from gateway.audit.operator import local_user, operator_log
@@ -19,8 +18,8 @@ from gateway.backup import container, reading
 from gateway.backup.container import About, BackupRefused, Manifest
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_output import verdict, verdict_values
-from gateway.cli.backup import FAULTS, ask_passphrase
-from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.backup import FAULTS
+from gateway.cli.loading import identities_or_exit, keys_or_exit, load_or_exit
 from gateway.cli.progress import bytes_read
 from gateway.cli.restore_store import load_accounts
 from gateway.clock import SystemClock
@@ -136,10 +135,10 @@ def restore(
     parts = frozenset(only or PARTS)
     if into_store and "accounts" not in parts:
         raise click.UsageError("--into-store needs the accounts: leave --only out, or add --only accounts.")
+    identities = identities_or_exit(identity_path)
     try:
-        identities = read_identities(identity_path, ask_passphrase)
         verifiers = [parse_verifier_key(text) for text in key_texts]
-    except (AgeRefused, CheckpointRefused) as error:
+    except CheckpointRefused as error:
         fail(str(error), EXIT_FAULT)
     site = _site(config_path, needed=into_store)
     taken = [part for part in sorted(parts) if (target / part).exists()]
