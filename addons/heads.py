@@ -14,7 +14,7 @@ from mitmproxy import http
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[!-~]*) (HTTP/1\.1)")
+_REQUEST_LINE = re.compile(rb"([A-Za-z][!#$%&'*+.^_`|~0-9A-Za-z-]*) (/[!-~]*) (HTTP/1\.1)")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.1) ([2-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(rb"(?<!\r)\n|\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -65,7 +65,7 @@ def request_head(head: bytes, max_line_bytes: int) -> http.Request | None:
     parts = _REQUEST_LINE.fullmatch(line)
     if parts is None or parts[1] == b"CONNECT" or len(line) > max_line_bytes:
         return None
-    read = _block(block) if len(block) <= _MOST_BYTES else None
+    read = _request_block(block) if len(block) <= _MOST_BYTES else None
     if read is None or read[1] is not None or read[2]:
         return None
     request: http.Request = http.Request.__new__(http.Request)
@@ -97,7 +97,7 @@ def response_head(head: bytes, method: bytes) -> tuple[http.Response, int] | Non
     if parts is None or method in _SWITCHED_OFF:
         return None
     status = int(parts[2])
-    read = _block(block) if len(block) <= _MOST_BYTES else None
+    read = _response_block(block) if len(block) <= _MOST_BYTES else None
     if read is None or read[1] is None or read[2] or status in _BODILESS:
         return None
     response: http.Response = http.Response.__new__(http.Response)
@@ -115,7 +115,6 @@ def response_head(head: bytes, method: bytes) -> tuple[http.Response, int] | Non
     return response, read[1]
 
 
-@lru_cache(maxsize=4_096)
 def _block(block: bytes) -> tuple[Fields, int | None, bool] | None:
     """Return the fields of a header block, its length if it names one, and whether anything in it is unusual."""
     if _CONTROL.search(block) is not None:
@@ -134,3 +133,8 @@ def _block(block: bytes) -> tuple[Fields, int | None, bool] | None:
             unusual = True
         fields.append((name, value))
     return tuple(fields), length, unusual
+
+
+# Answers carry their time and so pass by: they do not push out the requests that come again.
+_request_block = lru_cache(maxsize=2_048)(_block)
+_response_block = lru_cache(maxsize=512)(_block)

@@ -14,7 +14,7 @@ from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.escrow import DIRECTORY, Escrow
 from gateway.audit.operator import local_user, operator_log, record_when_needed
-from gateway.audit.writer import AuditWriter
+from gateway.audit.writer import AuditUnavailable, AuditWriter
 from gateway.clock import Clock, SystemClock
 from gateway.configuration import Loaded, Settings, fingerprint, load, load_keys
 from gateway.engine.services import Services
@@ -186,18 +186,28 @@ class Lookout:
         except NameRefused:
             return None
 
-    def record(self, events: Sequence[AuditEvent]) -> None:
-        """Make *events* durable in the journal of commands, which is open no longer than that.
+    def record(self, events: Sequence[AuditEvent]) -> int:
+        """Make *events* durable, in order, in the journal of commands; return how many are.
 
         A command that holds the journal is not waited for: nobody is left in meanwhile.
 
         Raises:
-            AuditUnavailable: it could not be written.
+            AuditUnavailable: none could be written.
         """
         settings, ring = self.settings, self.keys.checkpoint
-        with operator_log(settings.audit_dir, LOG_NAME, ring, node=settings.audit_node, wait_s=0.1) as log:
-            for event in events:
-                log.record(event)
+        kept = 0
+        try:
+            with operator_log(
+                settings.audit_dir, LOG_NAME, ring, node=settings.audit_node, wait_s=0.1
+            ) as log:
+                for event in events:
+                    log.record(event)
+                    kept += 1
+        except AuditUnavailable:
+            # What is on disk is recorded, signed or not: written a second time it would tell of two deeds.
+            if not kept:
+                raise
+        return kept
 
 
 @asynccontextmanager

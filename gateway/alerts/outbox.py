@@ -190,6 +190,8 @@ def _same(kept: Sequence[Kept], alert: Alert, within_ms: int) -> Kept | None:
             for one in reversed(kept)
             if (one.alert.rule, one.alert.done, one.alert.realm, one.alert.account) == key
             and one.alert.at_ms > alert.at_ms - within_ms
+            # Somebody looked at that one: what comes after it is news to them.
+            and not one.acknowledged_ms
         ),
         None,
     )

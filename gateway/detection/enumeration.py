@@ -24,11 +24,15 @@ def judge(state: Opened, member: int, walked: int, least: int) -> int | None:
     if member in state.recent:
         return None
     state.recent = [*state.recent[1 - _RECENT :], member]
-    fresh = not knows(state, member)
+    at = _find(state, member)
+    fresh = at < 0
     state.news = ((state.news << 1) | fresh) & ((1 << _RECENT) - 1)
     if not fresh:
-        return None
+        # Whoever is opened again goes to the end: the one forgotten is the one not opened for longest.
+        del state.known[at : at + _MEMBER_BYTES]
     state.known += member.to_bytes(_MEMBER_BYTES)
+    if not fresh:
+        return None
     if len(state.known) > MOST_KNOWN * _MEMBER_BYTES:
         del state.known[:_MEMBER_BYTES]
     count = min(walked, state.news.bit_count())
@@ -37,8 +41,12 @@ def judge(state: Opened, member: int, walked: int, least: int) -> int | None:
 
 def knows(state: Opened, member: int) -> bool:
     """Tell whether the account has opened *member* before, as far back as is remembered."""
+    return _find(state, member) >= 0
+
+
+def _find(state: Opened, member: int) -> int:
     wanted, at = member.to_bytes(_MEMBER_BYTES), -1
     while (at := state.known.find(wanted, at + 1)) >= 0:
         if at % _MEMBER_BYTES == 0:
-            return True
-    return False
+            break
+    return at

@@ -21,19 +21,20 @@ def network_of(client: str | None) -> str | None:
         address = address.ipv4_mapped
     bits = _V6_BITS if isinstance(address, IPv6Address) else _V4_BITS
     # The zone of a link-local address is this machine's affair.
-    return str(ip_network((int(address), bits), strict=False)) if address.version == 6 else _v4(int(address))
+    return str(ip_network((int(address), bits), strict=False))
 
 
 def judge(known: list[str], client: str | None, days: int) -> bool:
     """Note where the account came from; tell whether that is new to an account of *days* days of work."""
     network = network_of(client)
-    if network is None or network in known:
+    if network is None:
+        return False
+    if network in known:
+        # What is used goes to the end: the one forgotten is the one not used for longest.
+        known.remove(network)
+        known.append(network)
         return False
     known.append(network)
     if len(known) > MOST_NETWORKS:
         del known[0]
     return days >= LEAST_DAYS
-
-
-def _v4(number: int) -> str:
-    return str(ip_network((number, _V4_BITS), strict=False))

@@ -4,7 +4,8 @@ from gateway import disclosure
 from gateway.engine import records
 from gateway.engine.exchange import Exchange
 from gateway.engine.services import Services
-from gateway.lookups import RevealQuestion, reveal
+from gateway.engine.spending import reveal_question
+from gateway.lookups import reveal
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.limits import Charge, Control, Mode, Spent
@@ -18,19 +19,7 @@ async def meter_message(exchange: Exchange, services: Services, content: bytes) 
     seen = disclosure.count(exchange.facts, as_text, exchange.app.max_page_bytes)
     if isinstance(seen, Uninspectable) or exchange.account is None or exchange.limits is None:
         return False
-    question = RevealQuestion(
-        account_id=exchange.account.id,
-        session_id=exchange.session_id,
-        limits=exchange.limits,
-        charge=Charge(bytes=len(content), sightings=seen.total),
-        step_up_ms=exchange.realm.sessions.step_up_s * 1000,
-        quarantine_ms=exchange.realm.quarantine_s * 1000,
-    )
-    try:
-        revealed = await reveal(services.store, question)
-    except (StoreEmptied, StoreUnavailable):
-        return False
-    if not revealed.live or not isinstance(revealed.spend, Spent):
+    if not await _paid(exchange, services, Charge(bytes=len(content), sightings=seen.total)):
         return False
     if not seen.total:
         return True
@@ -67,18 +56,13 @@ async def settle_meter(exchange: Exchange, services: Services) -> bool:
     sightings, exchange.metered_sightings = exchange.metered_sightings, 0
     if sightings:
         records.soon(exchange, services, EventKind.SIGHTED, detail=(("pieces", str(sightings)),))
-    question = RevealQuestion(
-        account_id=exchange.account.id,
-        session_id=exchange.session_id,
-        limits=exchange.limits,
-        charge=Charge(bytes=counted if exchange.revealing else 0, sightings=sightings),
-        add_credentials=(),
-        drop_credentials=(),
-        step_up_ms=exchange.realm.sessions.step_up_s * 1000,
-        quarantine_ms=exchange.realm.quarantine_s * 1000,
-    )
+    charge = Charge(bytes=counted if exchange.revealing else 0, sightings=sightings)
+    return await _paid(exchange, services, charge)
+
+
+async def _paid(exchange: Exchange, services: Services, charge: Charge) -> bool:
     try:
-        revealed = await reveal(services.store, question)
+        revealed = await reveal(services.store, reveal_question(exchange, charge))
     except (StoreEmptied, StoreUnavailable):
         return False
     return revealed.live and isinstance(revealed.spend, Spent)

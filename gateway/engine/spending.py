@@ -1,5 +1,7 @@
 """What an answer costs, and the two ways it can go: released, or withheld with a page of ours in its place."""
 
+from collections.abc import Sequence
+
 from gateway import telemetry
 from gateway.engine import headers, records, returning
 from gateway.engine.exchange import Answer, Exchange, Pass, ResponseAction
@@ -16,6 +18,25 @@ from gateway.vocabulary.limits import PATIENT_CONTROLS, Charge
 from gateway.vocabulary.messages import ResponseFacts
 
 
+def reveal_question(exchange: Exchange, charge: Charge, given: Sequence[str] = ()) -> RevealQuestion:
+    """Return what the store is asked before *charge* leaves; *given* are credentials that the app sets with it.
+
+    Raises:
+        ValueError: the exchange has no account that could be charged.
+    """
+    if exchange.account is None or exchange.limits is None:
+        raise ValueError("a charge without an account")
+    return RevealQuestion(
+        account_id=exchange.account.id,
+        session_id=exchange.session_id,
+        limits=exchange.limits,
+        charge=charge,
+        add_credentials=tuple(given),
+        step_up_ms=exchange.realm.sessions.step_up_s * 1000,
+        quarantine_ms=exchange.realm.quarantine_s * 1000,
+    )
+
+
 async def spend(
     exchange: Exchange, services: Services, response: ResponseFacts, charge: Charge, reveals: int
 ) -> ResponseDecision:
@@ -25,18 +46,7 @@ async def spend(
     given = list(dict.fromkeys([*given, *exchange.jar_extra]))
     if charge == Charge() and not given:
         return decide_response(Outcome(rule, reveals=reveals))
-    if exchange.account is None or exchange.limits is None:
-        raise ValueError("a charge without an account")
-    question = RevealQuestion(
-        account_id=exchange.account.id,
-        session_id=exchange.session_id,
-        limits=exchange.limits,
-        charge=charge,
-        add_credentials=tuple(given),
-        drop_credentials=(),
-        step_up_ms=exchange.realm.sessions.step_up_s * 1000,
-        quarantine_ms=exchange.realm.quarantine_s * 1000,
-    )
+    question = reveal_question(exchange, charge, given)
     store, revealed = StoreState.UP, None
     try:
         revealed = await reveal(services.store, question)

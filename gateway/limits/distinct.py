@@ -31,8 +31,8 @@ def measure(
     since = now_ms - window_ms
     had = {member for member, at_ms in seen.items() if at_ms > since}
     had_opened = {member for member, at_ms in last_opened.items() if at_ms > since}
-    before = _weight(len(had), len(had_opened), listed_weight_milli)
-    after = _weight(len(had.union(opened, listed)), len(had_opened.union(opened)), listed_weight_milli)
+    before = weigh_milli(len(had), len(had_opened), listed_weight_milli)
+    after = weigh_milli(len(had.union(opened, listed)), len(had_opened.union(opened)), listed_weight_milli)
     bound = hard * OPENED_MILLI
     asks = bound if soft is None else min(soft, hard) * OPENED_MILLI
     if after <= bound:
@@ -50,5 +50,6 @@ def measure(
     return Measured(before, after, bound, window_ms * 1000, asks)
 
 
-def _weight(patients: int, opened: int, listed_weight_milli: int) -> int:
+def weigh_milli(patients: int, opened: int, listed_weight_milli: int) -> int:
+    """Return what *patients* weigh of whom *opened* were opened, in thousandths of an opened one."""
     return listed_weight_milli * patients + (OPENED_MILLI - listed_weight_milli) * opened

@@ -7,7 +7,7 @@ moving instead. Pure, and tested against the oracles. Time must not run backward
 from collections import deque
 from typing import Final
 
-from gateway.limits.distinct import OPENED_MILLI
+from gateway.limits.distinct import weigh_milli
 from gateway.limits.windows import SUB_BUCKETS, bucket_of
 from gateway.vocabulary.limits import PATIENT_CONTROLS, WINDOW_S, Charge, Control
 
@@ -92,11 +92,8 @@ class Meter:
         new = sum(
             member not in seen.inside for members in (charge.opened, charge.listed) for member in members
         )
-        before = self._weigh(len(seen.inside), len(opened.inside))
-        return before, before + self._weigh(new, new_opened)
-
-    def _weigh(self, patients: int, opened: int) -> int:
-        return self._weight * patients + (OPENED_MILLI - self._weight) * opened
+        before = weigh_milli(len(seen.inside), len(opened.inside), self._weight)
+        return before, before + weigh_milli(new, new_opened, self._weight)
 
     def _counted(self, now_us: int, control: Control) -> int:
         spent = self._spent[control]

@@ -22,6 +22,7 @@ from gateway.valkey.lane import ErrorReply, Lane, Waiting
 from gateway.valkey.library import Library, compose
 
 _IDLE_S = 5.0
+_PROBE_SHARE = 0.25
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
 
@@ -199,6 +200,9 @@ class Store:
             return
         if lane.idle:
             self._lane = None
+        elif self._reaching is not None:
+            # Only the probe travelled on it: what has gathered waits for the next connection.
+            self._forget(lane, why)
         else:
             self._fail(f"the store at {self.address} failed: {why}")
 
@@ -215,6 +219,13 @@ class Store:
         self._queue = []
         for waiting in left:
             waiting.fail(StoreUnavailable(why))
+
+    def _forget(self, lane: Lane, why: str) -> None:
+        """Close *lane* and fail what travels on it, and nothing else."""
+        if self._lane is lane:
+            self._lane = None
+        for waiting in lane.close():
+            waiting.fail(StoreUnavailable(f"the store at {self.address} failed: {why}"))
 
     async def _reach(self) -> None:
         """Make the lane usable, for as long as that takes; what has gathered meanwhile then goes out."""
@@ -261,10 +272,15 @@ class Store:
             raise
 
     async def _answers(self, lane: Lane) -> bool:
-        """Notice a connection that the other side closed while nothing travelled, before anything is risked on it."""
+        """Notice a connection that the other side left while nothing travelled, before anything is risked on it.
+
+        One that is silent for a part of the deadline is given up: the rest is left for a new one.
+        """
         try:
-            await self._ping(lane)
-        except (StoreUnavailable, ErrorReply):
+            async with asyncio.timeout(_PROBE_SHARE * self._timeout_s):
+                await self._ping(lane)
+        except (StoreUnavailable, ErrorReply, TimeoutError):
+            self._forget(lane, "no answer on an idle connection")
             return False
         return self._lane is lane
 

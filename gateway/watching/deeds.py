@@ -111,8 +111,12 @@ class Deeds:
         )
 
 
-def alert_of(done: Done, findings: Sequence[Finding]) -> Alert:
-    """Return what somebody is told at once about *done*; *findings* are those of the same moment."""
+def alert_of(done: Done, findings: Sequence[Finding], now_ms: int) -> Alert:
+    """Return what somebody is told at once about *done*; *findings* are those of the same moment.
+
+    It is of *now_ms*, when something was done: the entry that led to it may be days old after an outage, and an
+    alert that begins its life too old would not be sent.
+    """
     verdict = done.verdict
     mine = [each for each in findings if (each.realm, each.account) == (verdict.realm, verdict.account)]
     carried_out = verdict.act.value if done.outcome is Outcome.DONE else ""
@@ -123,7 +127,7 @@ def alert_of(done: Done, findings: Sequence[Finding]) -> Alert:
         done=carried_out,
         realm=verdict.realm,
         account=verdict.account,
-        at_ms=verdict.at_ms,
+        at_ms=now_ms,
         french=" ".join(sentence(each, "fr") for each in mine) or fallback_french,
         english=" ".join(sentence(each, "en") for each in mine) or fallback_english,
     )

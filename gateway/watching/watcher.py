@@ -20,8 +20,8 @@ SAVE_EVERY_MS = 60_000
 SAVE_AFTER_ACT_MS = 5_000
 _MOST_UNRECORDED = 1_000
 
-Record = Callable[[Sequence[AuditEvent]], None]
-"""Makes events durable. Raises AuditUnavailable."""
+Record = Callable[[Sequence[AuditEvent]], int]
+"""Makes events durable, in order, and returns how many it could. Raises AuditUnavailable when it could none."""
 Alarm = Callable[[Alert], bool]
 """Keeps an alert durably, to be told at once; False when it could not, and is to be asked again."""
 
@@ -94,7 +94,7 @@ class Watcher:
             telemetry.WATCH_LAG_S.set(max(0, now_ms - at_ms) / 1_000 if isinstance(at_ms, int) else 0)
         # Contained first, recorded then: a thief is not left in because a disk is full.
         done = await self._act()
-        self._untold += [alert_of(each, findings) for each in done]
+        self._untold += [alert_of(each, findings, now_ms) for each in done]
         self._untold = [alert for alert in self._untold[-_MOST_UNRECORDED:] if not self._alarm(alert)]
         self._tell(findings, done)
         self._remember()
@@ -129,14 +129,15 @@ class Watcher:
         self._unrecorded += [self._deeds.tell(each, now_ms) for each in done]
         if not self._unrecorded:
             return
+        why = "the log took a part of them"
         try:
-            self._record(self._unrecorded)
+            del self._unrecorded[: self._record(self._unrecorded)]
         except AuditUnavailable as error:
+            why = str(error)
+        if self._unrecorded:
             telemetry.WATCH_FAILURES.inc()
-            telemetry.log().error("watch_not_recorded", events=len(self._unrecorded), error=str(error))
+            telemetry.log().error("watch_not_recorded", events=len(self._unrecorded), error=why)
             del self._unrecorded[:-_MOST_UNRECORDED]
-        else:
-            self._unrecorded = []
 
     def _remember(self) -> None:
         since_ms = self._clock.now_ms() - self._saved_ms

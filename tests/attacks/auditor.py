@@ -23,7 +23,7 @@ from tests.stand import Browser, Got, Stand
 Id = tuple[str, int]
 SYSTEM = "parcours"
 
-_NAMED = re.compile(r"NOM(\d+)")
+_NAMED = re.compile(r" NOM(\d+)")
 
 
 @dataclass(frozen=True)

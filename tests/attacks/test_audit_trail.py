@@ -202,7 +202,7 @@ async def test_m03_a_disk_that_refuses_withholds_records(
             assert b"NOM1002" not in got.raw
             assert got.header("retry-after") is not None
         listing = await browser.get("/api/dossiers?size=5", Accept="application/json")
-        assert (listing.status, b"NOM" in listing.raw) == (503, False)
+        assert (listing.status, b" NOM" in listing.raw) == (503, False)
         assert (await browser.get("/annuaire")).status == 503
         unsafe = await browser.post("/dossiers/1003", {"note": "x"})
         assert unsafe.status == 503

@@ -128,7 +128,7 @@ async def used(gate: Stand, person: Person, control: Control, account_class: str
 
 def names_in(got: Got) -> list[str]:
     """Return the patients' names that reached the client, in headers or body."""
-    return re.findall(rb"NOM\d+", got.raw)
+    return re.findall(rb" NOM\d+", got.raw)
 
 
 async def test_k01_a_stolen_account_stops_at_its_cap(gate: Stand, person: Person) -> None:

@@ -259,7 +259,7 @@ async def test_another_spelling_of_a_patient(
         assert [(event["kind"], event["patients"]) for event in inside.events] == [("access", [patient])]
     elif inside.status == 404:
         # The app itself does not take it for a record: a probe, and nobody named.
-        assert b"NOM" not in inside.answer.raw
+        assert b" NOM" not in inside.answer.raw
         assert detail(inside.event, "probe") == "true"
     else:
         assert_refused(inside, 400, "alias-of-protected")

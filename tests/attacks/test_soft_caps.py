@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from selectolax.lexbor import LexborHTMLParser
 
 from gateway.limits.store import usage
 from gateway.vocabulary.limits import Control
@@ -152,7 +153,9 @@ async def test_k13_the_soft_bound_tells_no_figure(gate: Stand, person: Person) -
     asked = await browser.get("/api/dossiers?start=1001&size=6")
     assert asked.status == 303
     page = await browser.get(asked.header("location") or "")
-    shown = page.text.partition("<main")[2].partition("</main>")[0]
+    main = LexborHTMLParser(page.text).css_first("main")
+    assert main is not None
+    shown = main.text()
     for word in ("rows", "lignes", "1h", "1001", "plafond", "reste"):
         assert word not in shown
     browser.accept = "application/json"

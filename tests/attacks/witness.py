@@ -87,7 +87,7 @@ def assert_refused(outcome: Outcome, status: int, reason: str, kind: str = "refu
     """Assert that *outcome* is our refusal, that nothing of it reached the app, and that the log tells; return that."""
     assert outcome.status == status, outcome.answer.raw[:400]
     assert outcome.app_bytes == b""
-    assert b"NOM" not in outcome.answer.raw
+    assert b" NOM" not in outcome.answer.raw
     event = outcome.event
     assert (event["kind"], event["reason"], event["status"]) == (kind, reason, status)
     assert event["client"] == "127.0.0.1"

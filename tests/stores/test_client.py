@@ -6,9 +6,12 @@ import ipaddress
 import itertools
 import shutil
 import signal
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from cryptography import x509
@@ -57,6 +60,52 @@ async def patient_client(server: Server, tmp_path: Path) -> AsyncIterator[Store]
     opened = await Store.open(server.url, libraries=[ECHO], state_dir=tmp_path, timeout_ms=8_000)
     yield opened
     await opened.close()
+
+
+class Forgetful:
+    """A network between client and store that loses the connections it knew, by a reset or in silence."""
+
+    def __init__(self, path: str, manner: str) -> None:
+        self._path, self._manner = path, manner
+        self._generation = 0
+        self._writers: list[asyncio.StreamWriter] = []
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    def forget(self) -> None:
+        self._generation += 1
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine = self._generation
+        beyond, onward = await asyncio.open_unix_connection(self._path)
+        self._writers += [writer, onward]
+        back = asyncio.ensure_future(self._bring_back(beyond, writer))
+        while data := await reader.read(65_536):
+            if mine == self._generation:
+                onward.write(data)
+            elif self._manner == "reset":
+                # With no time to linger, the close is an RST.
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+                writer.transport.abort()
+                break
+        back.cancel()
+
+    @staticmethod
+    async def _bring_back(beyond: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await beyond.read(65_536):
+            writer.write(data)
 
 
 async def echo(store: Store, text: str = "x") -> bytes:
@@ -154,6 +203,22 @@ async def test_a_connection_closed_while_idle_is_noticed_before_it_is_used(
     await other.execute("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await other.close()
     assert await echo(client) == b"x"
+
+
+@pytest.mark.parametrize("manner", ["reset", "swallow"])
+async def test_a_connection_that_a_firewall_forgot_costs_no_call(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manner: str
+) -> None:
+    monkeypatch.setattr("gateway.valkey.client._IDLE_S", 0.0)
+    async with Forgetful(server.url.removeprefix("unix://").partition("?")[0], manner) as middle:
+        store = await Store.open(middle.url, libraries=[ECHO], state_dir=tmp_path)
+        assert await echo(store) == b"x"
+        for _ in range(3):
+            middle.forget()
+            answers = await asyncio.gather(*(echo(store, str(number)) for number in range(20)))
+            assert answers == [str(number).encode() for number in range(20)]
+        assert not store.down
+        await store.close()
 
 
 async def test_lost_functions_are_loaded_again_for_all_callers(client: Store) -> None:

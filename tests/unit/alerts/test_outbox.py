@@ -97,6 +97,17 @@ def test_the_same_within_the_window_is_counted_and_anything_harder_is_told(tmp_p
     assert [one.times for one in box.entries()] == [2, 1, 1, 1]
 
 
+def test_the_same_after_somebody_looked_is_told_again(tmp_path: Path) -> None:
+    box, mail = outbox(tmp_path), Channel()
+    first = box.raise_(ALERT, ["mail"])
+    box.acknowledge([first.id], BEGIN_MS + 1, by="operator", why="called the ward")
+    again = box.raise_(later(ALERT, 60_000), ["mail"])
+    assert again.id != first.id
+    assert not again.acknowledged_ms
+    deliver(box, [mail], FixedClock(BEGIN_MS + 60_000))
+    assert mail.taken[-1] == again.id
+
+
 def test_a_flood_is_kept_and_told_as_one(tmp_path: Path) -> None:
     box, mail = outbox(tmp_path, at_most_per_hour=3), Channel()
     for number in range(10):

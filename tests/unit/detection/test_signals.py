@@ -28,6 +28,17 @@ def test_the_same_residents_every_morning_are_no_enumeration() -> None:
         assert {enumeration.judge(state, member, 24, 8) for member in range(60)} == {None}
 
 
+def test_residents_of_every_morning_stay_known_whoever_else_comes_and_goes() -> None:
+    state, others = enumeration.Opened(), iter(range(1_000, 100_000))
+    for _ in range(40):
+        for resident in range(30):
+            enumeration.judge(state, resident, 0, 8)
+        for _ in range(30):
+            enumeration.judge(state, next(others), 0, 8)
+        assert all(enumeration.knows(state, resident) for resident in range(30))
+    assert len(state.known) == 4 * enumeration.MOST_KNOWN
+
+
 def test_a_walk_over_known_patients_with_some_new_ones_is_none() -> None:
     state = enumeration.Opened()
     for member in range(60):
@@ -238,6 +249,14 @@ def test_networks_are_bounded() -> None:
     for number in range(200):
         networks.judge(known, f"10.0.{number}.1", 50)
     assert len(known) == networks.MOST_NETWORKS
+
+
+def test_the_ward_of_every_day_outlives_any_number_of_passing_addresses() -> None:
+    known: list[str] = []
+    networks.judge(known, WARD, 0)
+    for number in range(200):
+        networks.judge(known, f"10.0.{number}.1", 50)
+        assert not networks.judge(known, WARD, 50)
 
 
 # --- hours ---

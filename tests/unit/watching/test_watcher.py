@@ -60,6 +60,7 @@ class Site:
         self.clock = FixedClock(BEGIN_MS)
         self.recorded: list[AuditEvent] = []
         self.log_down = self.outbox_down = False
+        self.log_takes = 1_000
         self.alerts: list[Alert] = []
         self.journal = Journal(folder / "audit" / "gateway", SITE, RING, segment_bytes=64_000_000)
         self.journal.open()
@@ -75,10 +76,12 @@ class Site:
         self.memory = memory
         self.watcher = Watcher(tail, memory, snapshot, deeds, self.record, self.alarm, Rules(), self.clock)
 
-    def record(self, events: Sequence[AuditEvent]) -> None:
+    def record(self, events: Sequence[AuditEvent]) -> int:
         if self.log_down:
             raise AuditUnavailable("disk full")
-        self.recorded += events
+        taken = events[: self.log_takes]
+        self.recorded += taken
+        return len(taken)
 
     def alarm(self, alert: Alert) -> bool:
         if not self.outbox_down:
@@ -167,6 +170,30 @@ async def test_a_full_disk_keeps_nobody_from_being_asked(tmp_path: Path) -> None
     site.log_down = False
     await site.watcher.step()
     assert site.kinds() == [EventKind.SIGNALLED, EventKind.CODE_DEMANDED]
+
+
+async def test_what_a_filling_disk_took_is_not_recorded_a_second_time(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    await site.watcher.step()
+    site.open(range(1, 13))
+    site.log_takes = 1
+    await site.watcher.step()
+    assert site.kinds() == [EventKind.SIGNALLED]
+    site.log_takes = 1_000
+    await site.watcher.step()
+    await site.watcher.step()
+    assert site.kinds() == [EventKind.SIGNALLED, EventKind.CODE_DEMANDED]
+
+
+async def test_what_is_done_late_is_told_as_of_now(tmp_path: Path) -> None:
+    """An alert is given up when it is a day old: one that is born of an old entry must not be."""
+    site = Site(tmp_path, Accounts(down=1))
+    await site.watcher.step()
+    site.open(range(1, 13))
+    await site.watcher.step()
+    site.clock.advance(3 * 86_400_000)
+    await site.watcher.step()
+    assert [alert.at_ms for alert in site.alerts] == [site.clock.now_ms()]
 
 
 async def test_after_a_restart_baselines_are_there_and_nothing_is_judged_twice(tmp_path: Path) -> None:
