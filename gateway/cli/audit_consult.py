@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from gateway.audit import query
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.cluster import Cluster, ClusterUnavailable, connect
+from gateway.audit.drafts import NotWritten
 from gateway.audit.files import LogDamaged
 from gateway.audit.manifest import ManifestDamaged
 from gateway.audit.operator import local_user, operator_log
@@ -203,13 +204,13 @@ def open_consultation(
 
 @contextmanager
 def reading(consultation: Consultation) -> Iterator[None]:
-    """Turn what goes wrong while the trail is read into one sentence and exit code 2."""
+    """Turn what goes wrong while the trail is read, or its answer written, into one sentence and exit code 2."""
     where = ", ".join(map(str, consultation.places))
     try:
         yield
     except BrokenPipeError:
         raise
-    except ClusterUnavailable as error:
+    except (ClusterUnavailable, NotWritten) as error:
         fail(str(error), EXIT_FAULT)
     except (OSError, LogDamaged, ManifestDamaged, duckdb.Error) as error:
         fail(f"the trail in {where} cannot be read: {why_unread(error)}", EXIT_FAULT)

@@ -1,6 +1,5 @@
 """``ecluse audit export``: the events of a question, in a form that another system reads."""
 
-import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -11,11 +10,11 @@ from typing import Any, TextIO
 import click
 
 from gateway import __version__
-from gateway.audit import files
+from gateway.audit.drafts import text_draft
 from gateway.audit.export.facts import DOCUMENTATION_PEN, Observer
 from gateway.audit.export.formats import FORMATS, texts
 from gateway.audit.query import Question
-from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
+from gateway.cli import EXIT_DONE, config_option
 from gateway.cli.audit_consult import consult_options, open_consultation, reading
 from gateway.cli.progress import progress
 from gateway.configuration import Loaded
@@ -113,20 +112,6 @@ def _written(output: str) -> Iterator[TextIO]:
     if output == "-":
         yield sys.stdout
         return
-    path = Path(output)
-    draft = path.with_name(path.name + ".new")
     # It names professionals and what they looked at: for its owner's eyes.
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        fail(f"the export could not be made: {path}: {error.strerror}", EXIT_FAULT)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        files.sync_directory(path.parent)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with text_draft(Path(output)) as file:
+        yield file

@@ -1,6 +1,5 @@
 """``ecluse breach``: who was exposed, the papers for authority and persons, and their signature."""
 
-import os
 import tempfile
 import threading
 import zoneinfo
@@ -20,6 +19,7 @@ from gateway.audit.breach.pdf import PdfMissing
 from gateway.audit.breach.report import Form, write_report
 from gateway.audit.breach.seal import SUFFIX, open_seal, seal
 from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey
+from gateway.audit.drafts import drafts
 from gateway.audit.encoding import visible
 from gateway.audit.files import LogDamaged
 from gateway.audit.manifest import ManifestDamaged
@@ -278,23 +278,10 @@ def _command(asked: Asked, form: str, facts: Facts, widen: str | None, as_of: Se
 
 
 def _write(dossier: Dossier, form: Form, output: Path, command: str, keys: Keys) -> None:
-    draft = _draft(output)
-    try:
-        write_report(dossier, form, draft, command)
-        note = seal(draft, dossier.footings, LOG_NAME, keys.checkpoint.key())
-        draft.replace(output)
-    finally:
-        draft.unlink(missing_ok=True)
-    signature = _draft(output)
-    signature.write_bytes(note)
-    signature.replace(output.with_name(output.name + SUFFIX))
-
-
-def _draft(output: Path) -> Path:
-    # Beside its place, for whoever runs the command alone (mode 0600).
-    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    os.close(handle)
-    return Path(name)
+    # The signature goes first: an old one never stands beside a new report.
+    with drafts(output.with_name(output.name + SUFFIX), output) as (signature, report):
+        write_report(dossier, form, report, command)
+        signature.write_bytes(seal(report, dossier.footings, LOG_NAME, keys.checkpoint.key()))
 
 
 def _tell(dossier: Dossier, output: Path) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.audit.drafts import NotWritten
 from gateway.audit.encoding import visible
 from gateway.audit.query import Question
 from gateway.audit.sql import DAY_MS
@@ -84,8 +85,8 @@ def suggest(
     if html_path is not None:
         try:
             write_html(report, html_path)
-        except OSError as error:
-            fail(f"{html_path} could not be written: {error}")
+        except NotWritten as error:
+            fail(str(error))
         click.echo(f"{html_path}", err=True)
     if as_json:
         click.echo(msgspec.json.encode(_values(report)).decode())

@@ -1,9 +1,11 @@
 """``ecluse breach`` as a data-protection officer uses it, on real journals."""
 
 import csv
+import errno
 import io
 import json
 import re
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -144,6 +146,37 @@ def test_the_list_names_every_patient_once_with_how_and_by_which_entries(office:
     assert paul["evidence"] == "gateway:2 gateway.n2:0"
     assert "2 patients (1 opened) in 3 answers; medical routes served 0" in made.stdout
     assert "stands on ecluse/gateway: first 6 entries" in made.stdout
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "html", "pdf"])
+def test_a_report_whose_signature_cannot_be_written_leaves_both_of_before(
+    office: Office, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = office.audit_dir.parent
+    assert office.scope(form, "one").exit_code == 0
+    assert {stat.S_IMODE((folder / name).stat().st_mode) for name in ("one", "one.sig")} == {0o600}
+    before = office.read("one"), office.read("one.sig")
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        failed = office.scope(form, "one", "--notification", "complete")
+    assert (failed.exit_code, "No space left" in failed.stderr) == (2, True), failed.stderr
+    assert (office.read("one"), office.read("one.sig")) == before
+    assert {path.name for path in folder.iterdir()} == {"audit", "one", "one.sig"}
+    assert office.verify("one").exit_code == 0
+
+
+def test_no_report_takes_its_place_where_its_signature_cannot(office: Office) -> None:
+    folder = office.audit_dir.parent
+    (folder / "one").write_text("old")
+    (folder / "one.sig").mkdir()
+    failed = office.scope("csv", "one")
+    assert failed.exit_code == 2
+    assert office.read("one") == b"old"
+    assert {path.name for path in folder.iterdir()} == {"audit", "one", "one.sig"}
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "html", "pdf"])
