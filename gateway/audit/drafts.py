@@ -76,13 +76,17 @@ class _Raw(io.FileIO):
     """The file *draft*, whose errors name *path*."""
 
     def __init__(self, draft: Path, path: Path) -> None:
-        super().__init__(draft, "w")
+        super().__init__(draft, "w", opener=_open)
         self._path = path
 
     def write(self, piece: Buffer, /) -> int:
         """Write *piece*."""
         with _naming(self._path):
             return super().write(piece)
+
+
+def _open(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
 
 
 @contextmanager

@@ -120,6 +120,15 @@ def test_a_full_disk_is_told_of_the_file_that_was_to_be(tmp_path: Path, length: 
         file.writelines(["x" * length])
 
 
+def test_a_link_under_the_drafts_name_is_not_followed(tmp_path: Path) -> None:
+    other, draft = tmp_path / "other", tmp_path / "draft"
+    other.write_text("anybody's")
+    draft.symlink_to(other)
+    with pytest.raises(NotWritten, match="/out could not be written: Too many levels"):
+        text_file(draft, tmp_path / "out")
+    assert other.read_text() == "anybody's"
+
+
 def test_an_error_of_what_is_read_is_not_told_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="the trail") as caught, text_draft(tmp_path / "out"):
         raise OSError("the trail")
