@@ -169,14 +169,27 @@ def test_a_report_whose_signature_cannot_be_written_leaves_both_of_before(
     assert office.verify("one").exit_code == 0
 
 
-def test_no_report_takes_its_place_where_its_signature_cannot(office: Office) -> None:
+def test_no_report_takes_its_place_where_its_signature_cannot(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = office.audit_dir.parent
     (folder / "one").write_text("old")
     (folder / "one.sig").mkdir()
     failed = office.scope("csv", "one")
-    assert failed.exit_code == 2
+    assert (failed.exit_code, "one.sig could not be written" in failed.stderr) == (2, True), failed.stderr
+    (folder / "one.sig").rmdir()
+    really = Path.replace
+
+    def replace(draft: Path, place: Path) -> Path:
+        if place.name == "one.sig":
+            raise OSError(errno.EIO, "Input/output error")
+        return really(draft, place)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    failed = office.scope("csv", "one")
+    assert (failed.exit_code, "one.sig could not be written" in failed.stderr) == (2, True), failed.stderr
     assert office.read("one") == b"old"
-    assert {path.name for path in folder.iterdir()} == {"audit", "one", "one.sig"}
+    assert {path.name for path in folder.iterdir()} == {"audit", "one"}
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "html", "pdf"])
