@@ -426,11 +426,12 @@ async def _ask(day: Day, asking: Asking, *more: str) -> Ran:
         said = await process.stdout.readline()
     ending = asyncio.ensure_future(process.communicate())
     if "follow" in words and said:
-        # One Ctrl-C may fall where Python drops it, in a destructor: a person presses again.
+        # One Ctrl-C may fall where Python drops it, in a destructor: a person presses again. While it ends, Python
+        # would die of a second one, so the pause is longer than a busy machine takes to end it.
         while not ending.done():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGINT)
-            await asyncio.wait([ending], timeout=1.0)
+            await asyncio.wait([ending], timeout=10.0)
     out, err = await ending
     return Ran(process.returncode or 0, (said + out).decode(), err.decode())
 
