@@ -1,7 +1,9 @@
 """``ecluse limits suggest`` over a real journal: table, JSON, page, and the record of the asking."""
 
+import errno
 import io
 import json
+import os
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -136,6 +138,22 @@ def test_the_table_and_the_page_show_no_raw_text_of_the_log(
     assert text.count("<svg") == 3
     assert "http://www.w3.org/2000/svg" in text
     assert "src=" not in text
+
+
+def test_a_page_that_cannot_be_written_leaves_the_page_of_before_and_nothing_else(
+    audit_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "caps.html"
+    page.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    ran = run("--audit-dir", audit_dir, "--copy", "--html", page, "--days", "30", "--realm", "region")
+    assert (ran.exit_code, "could not be written" in ran.stderr) == (2, True), ran.stderr
+    assert page.read_text() == "old"
+    assert {one.name for one in tmp_path.iterdir()} == {page.name, "audit"}
 
 
 def test_the_asking_is_recorded_with_its_reason(audit_dir: Path, keys_dir: Path) -> None:
