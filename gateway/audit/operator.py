@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.audit import files
 from gateway.audit.encoding import SALT_BYTES, encode
 from gateway.audit.files import LogDamaged
-from gateway.audit.segments import Journal, LogInUse
+from gateway.audit.segments import Journal, LogInUse, Recovery
 from gateway.audit.writer import AuditUnavailable
 from gateway.clock import Clock, SystemClock
 from gateway.vocabulary.events import AuditEvent, EventKind
@@ -75,9 +75,9 @@ def operator_log(
         recovery = _open(journal, deadline_s)
         log = OperatorLog(journal)
         try:
-            if recovery:
+            if recovery.mended:
                 now_ms = (clock or SystemClock()).now_ms()
-                log.record(AuditEvent(EventKind.GAP, now_ms, detail=(("cause", "restart"),)))
+                log.record(AuditEvent(EventKind.GAP, now_ms, detail=recovery.detail()))
             yield log
             if log.broken is None:
                 _sign(journal)
@@ -142,7 +142,7 @@ def _sign(journal: Journal) -> None:
         ) from error
 
 
-def _open(journal: Journal, deadline_s: float) -> bool:
+def _open(journal: Journal, deadline_s: float) -> Recovery:
     while True:
         try:
             recovery = journal.open()
@@ -155,4 +155,4 @@ def _open(journal: Journal, deadline_s: float) -> bool:
                 f"{journal.directory}: {error.strerror}: free or repair the disk"
             ) from error
         else:
-            return bool(recovery.cut_bytes or recovery.unsigned)
+            return recovery

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.audit import files, locks
+from gateway.audit import files, locks, mending
 from gateway.audit.checkpoint import Checkpoint, CheckpointRefused, is_key_name, sign, verify
 from gateway.audit.encoding import NotAnEntry, decode
 from gateway.audit.files import LogDamaged
+from gateway.audit.marks import Marks
 from gateway.audit.merkle import Frontier, leaf_hash
 from gateway.vocabulary.keys import KeyRing
 
@@ -25,11 +26,26 @@ class Recovery:
     """What opening a log had to mend.
 
     *cut_bytes* of an unfinished entry were cut off the end; *unsigned* complete entries stood after the
-    last checkpoint. Both 0 after a clean stop.
+    last checkpoint; *foreign* lines stood there that this site did not write, and are kept in *aside*. All 0
+    after a clean stop.
     """
 
     cut_bytes: int
     unsigned: int
+    foreign: int = 0
+    aside: Path | None = None
+
+    @property
+    def mended(self) -> bool:
+        """Tell whether there was anything to mend."""
+        return bool(self.cut_bytes or self.unsigned)
+
+    def detail(self) -> tuple[tuple[str, str], ...]:
+        """Return what an audit event says of it."""
+        told = [("cause", "restart"), ("cut_bytes", str(self.cut_bytes)), ("unsigned", str(self.unsigned))]
+        if self.aside is not None:
+            told += [("foreign", str(self.foreign)), ("aside", self.aside.name)]
+        return tuple(told)
 
 
 class Journal:
@@ -49,6 +65,7 @@ class Journal:
             )
         self._key_name = origin
         self._ring = ring
+        self._marks = Marks(ring, self.origin)
         self._segment_bytes = segment_bytes
         self._tree = Frontier()
         self._start = 0
@@ -72,7 +89,8 @@ class Journal:
     def open(self) -> Recovery:
         """Take the lock, mend what a crash left, and check the log against its last checkpoint.
 
-        Entries after that checkpoint are kept: they may have been promised. An unfinished one was not.
+        Entries after that checkpoint are kept: they may have been promised. An unfinished one was not, nor
+        was a line without this site's mark, and what follows it; such lines are put aside as evidence.
 
         Raises:
             LogInUse: another process holds the log.
@@ -88,12 +106,14 @@ class Journal:
             raise
 
     def commit(self, lines: Sequence[bytes]) -> int:
-        """Append *lines* (without line ends), return the index of the first once all of them are durable.
+        """Mark and append *lines* (without line ends), return the index of the first once all are durable.
 
         Raises:
+            ValueError: one of them is no entry.
             OSError: nothing of *lines* may be relied on, and the journal must be healed before it is used.
         """
         first = self._tree.size
+        lines = [self._marks.mark(line) for line in lines]
         leaves = [leaf_hash(line) for line in lines]
         data = b"\n".join(lines) + b"\n"
         files.write_all(self._leaves, b"".join(leaves))
@@ -306,7 +326,7 @@ class Journal:
         path = files.segment_path(self.directory, start)
         kept_bytes, leaves = 0, bytearray()
         for line in files.read_lines(path):
-            if not line.endswith(b"\n") or (tree.size >= signed.size and not _is_entry(line, tree.size)):
+            if not line.endswith(b"\n") or (tree.size >= signed.size and not self._is_ours(line, tree.size)):
                 # Durable entries are whole and in order: this and what follows was never promised.
                 break
             leaf = leaf_hash(line[:-1])
@@ -319,9 +339,15 @@ class Journal:
             raise LogDamaged(
                 f"{path} ends in a torn entry, yet another segment follows: restore the log whole"
             )
+        foreign, aside = 0, None
         if tree.size >= signed.size:
-            _mend(path, kept_bytes, bytes(leaves), cut_bytes)
-        return kept_bytes, Recovery(cut_bytes, max(0, tree.size - signed.size))
+            if cut_bytes:
+                foreign, aside = mending.put_aside(path, kept_bytes)
+            mending.mend(path, kept_bytes, bytes(leaves), cut_bytes)
+        return kept_bytes, Recovery(cut_bytes, max(0, tree.size - signed.size), foreign, aside)
+
+    def _is_ours(self, line: bytes, seq: int) -> bool:
+        return mending.is_entry(line, seq) and self._marks.is_ours(line[:-1])
 
     def _begin_segment(self, start: int) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC
@@ -348,30 +374,9 @@ class Journal:
                 os.close(handle)
 
 
-def _is_entry(line: bytes, seq: int) -> bool:
-    try:
-        return bool(decode(line)["seq"] == seq)
-    except NotAnEntry:
-        return False
-
-
 def _at_ms(line: bytes) -> int | None:
     try:
         found = decode(line).get("at_ms")
     except NotAnEntry:
         return None
     return found if isinstance(found, int) else None
-
-
-def _mend(path: Path, kept_bytes: int, leaves: bytes, cut_bytes: int) -> None:
-    handle = files.open_file(path, os.O_RDWR)
-    try:
-        if cut_bytes:
-            os.ftruncate(handle, kept_bytes)
-        # Complete entries may stand in the system's cache only: from here on they are durable.
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    beside = path.with_suffix(files.LEAVES)
-    if not beside.exists() or beside.read_bytes() != leaves:
-        files.replace_durably(beside, leaves)

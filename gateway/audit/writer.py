@@ -105,12 +105,8 @@ class AuditWriter:
             raise AuditUnavailable(f"the log in {self._journal.directory} is open already")
         try:
             recovery = self._journal.open()
-            if recovery.cut_bytes or recovery.unsigned:
-                self._record_gap(
-                    ("cause", "restart"),
-                    ("cut_bytes", str(recovery.cut_bytes)),
-                    ("unsigned", str(recovery.unsigned)),
-                )
+            if recovery.mended:
+                self._record_gap(*recovery.detail())
         except (LogInUse, LogDamaged) as error:
             raise AuditUnavailable(str(error)) from error
         except OSError as error:

@@ -13,6 +13,7 @@ import click
 from gateway.accounts.account import Account
 from gateway.accounts.store import Labels
 from gateway.assembly import Office, local_user, open_for_operator
+from gateway.audit.cells import cell_text
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, fail
 from gateway.cli.account_people import PeopleRefused, Person, person
@@ -138,9 +139,11 @@ def show_rows(rows: list[Row], code: int = EXIT_DONE, *, as_csv: bool, as_json: 
     if not rows:
         click.echo("none", err=True)
         return code
+    # A login may begin like a formula, and the codes go into a spreadsheet for the mailing.
+    shown = cell_text if as_csv else str
     table = [
         list(rows[0]),
-        *(["-" if value is None else str(value) for value in row.values()] for row in rows),
+        *(["-" if value is None else shown(str(value)) for value in row.values()] for row in rows),
     ]
     if as_csv:
         text = io.StringIO()

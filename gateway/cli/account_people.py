@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.accounts.names import NameRefused, account_ref
 from gateway.accounts.store import Labels
+from gateway.audit.cells import is_formula
 from gateway.policy.policy import Realm
 from gateway.vocabulary.identity import AccountRef
 from gateway.vocabulary.keys import KeyRing
@@ -15,7 +16,6 @@ from gateway.vocabulary.keys import KeyRing
 COLUMNS = ("login", "class", "establishment", "display")
 _MAX_BYTES = 16_000_000
 _MAX_LABEL = 128
-_FORMULA = "=+-@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,10 @@ def _label_faults(labels: Labels, realm: Realm) -> list[str]:
         known = ", ".join(sorted(realm.classes))
         faults.append(f"class {labels.account_class!r} is not one of realm {realm.name!r}: {known}")
     for name, value in (("establishment", labels.establishment), ("display", labels.display)):
-        if value and (len(value) > _MAX_LABEL or not value.isprintable() or value[0] in _FORMULA):
+        if value and (len(value) > _MAX_LABEL or not value.isprintable() or is_formula(value)):
             # Spreadsheets would run what begins like a formula when the codes are exported for a mailing.
             faults.append(
-                f"{name} must be at most {_MAX_LABEL} printable characters, not beginning with {_FORMULA}"
+                f"{name} must be at most {_MAX_LABEL} printable characters, not beginning with =, +, - or @, "
+                "wide or not"
             )
     return faults

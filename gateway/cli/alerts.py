@@ -104,7 +104,7 @@ def ack(ids: tuple[str, ...], reason: str, config_path: str) -> int:
     """Note that somebody has looked at alerts, and what came of it. It is recorded."""
     loaded = load_or_exit(config_path)
     settings, keys, clock = loaded.settings, keys_or_exit(loaded.settings), SystemClock()
-    outbox = outbox_of(settings)
+    outbox, ids = outbox_of(settings), tuple(dict.fromkeys(ids))
     known = {one.id: one for one in _entries(outbox)}
     if strange := [each for each in ids if each not in known]:
         fail(f"there is no alert {strange[0]}; nothing was changed", EXIT_REFUSED)
@@ -115,7 +115,7 @@ def ack(ids: tuple[str, ...], reason: str, config_path: str) -> int:
         outbox.acknowledge(ids, clock.now_ms(), by=local_user(), why=reason)
     except (AuditUnavailable, OutboxRefused) as error:
         fail(str(error), EXIT_FAULT)
-    click.echo(f"{len(set(ids))} acknowledged")
+    click.echo(f"{len(ids)} acknowledged")
     return EXIT_DONE
 
 

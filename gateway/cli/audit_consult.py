@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from gateway.audit import query
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.cluster import Cluster, ClusterUnavailable, connect
+from gateway.audit.drafts import NotWritten
 from gateway.audit.files import LogDamaged
 from gateway.audit.manifest import ManifestDamaged
 from gateway.audit.operator import local_user, operator_log
@@ -203,21 +204,26 @@ def open_consultation(
 
 @contextmanager
 def reading(consultation: Consultation) -> Iterator[None]:
-    """Turn what goes wrong while the trail is read into one sentence and exit code 2."""
+    """Turn what goes wrong while the trail is read, or its answer written, into one sentence and exit code 2."""
     where = ", ".join(map(str, consultation.places))
     try:
         yield
     except BrokenPipeError:
         raise
-    except duckdb.OutOfMemoryException:
-        fail("the answer needs more room than there is: ask for a shorter period, or for less", EXIT_FAULT)
-    except ClusterUnavailable as error:
+    except (ClusterUnavailable, NotWritten) as error:
         fail(str(error), EXIT_FAULT)
-    except (OSError, LogDamaged, ManifestDamaged, duckdb.IOException) as error:
-        fail(f"the trail in {where} cannot be read: {str(error).splitlines()[0]}", EXIT_FAULT)
-    except duckdb.Error as error:
+    except (OSError, LogDamaged, ManifestDamaged, duckdb.Error) as error:
+        fail(f"the trail in {where} cannot be read: {why_unread(error)}", EXIT_FAULT)
+
+
+def why_unread(error: Exception) -> str:
+    """Return in one line what *error*, met while the trail was read, says without repeating an entry."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "the answer needs more room than there is: ask for a shorter period, or for less"
+    if isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
         # Its words may repeat an entry.
-        fail(f"the trail in {where} cannot be read: the engine refuses ({type(error).__name__})", EXIT_FAULT)
+        return f"the engine refuses ({type(error).__name__})"
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def patiently[T](work: Callable[[], T]) -> T:

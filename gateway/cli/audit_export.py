@@ -1,27 +1,24 @@
 """``ecluse audit export``: the events of a question, in a form that another system reads."""
 
-import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from gateway import __version__
-from gateway.audit import files
+from gateway.audit.drafts import text_draft
 from gateway.audit.export.facts import DOCUMENTATION_PEN, Observer
 from gateway.audit.export.formats import FORMATS, texts
-from gateway.audit.query import Question, ask
-from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
+from gateway.audit.query import Question
+from gateway.cli import EXIT_DONE, config_option
 from gateway.cli.audit_consult import consult_options, open_consultation, reading
+from gateway.cli.progress import progress
 from gateway.configuration import Loaded
 
-_PROGRESS_AFTER_S = 1.0
 _PROGRESS_EVERY = 1_000
 _NO_FILTERS = frozenset({"newest", "limit"})
 
@@ -85,13 +82,15 @@ def export(
     if enterprise_id is not None:
         observer = Observer(observer.host, observer.site, observer.version, enterprise_id, observer.addresses)
     form, events, lines = FORMATS[form_name], 0, 0
-    with reading(consultation), _written(output) as out, _counting("exporting") as advance:
-        for event in ask(consultation.places, question):
+    with reading(consultation), _written(output) as out, progress("events") as begin:
+        advance = begin("exporting")
+        for event in consultation.ask(question):
             events += 1
             for text in texts(event, form, observer):
                 lines += 1
                 out.write(f"{text}\n")
-            advance(events)
+            if not events % _PROGRESS_EVERY:
+                advance(events)
     if form_name == "syslog" and observer.enterprise_id == DOCUMENTATION_PEN:
         click.echo(
             f"enterprise number {DOCUMENTATION_PEN} is the one for examples: set audit.enterprise_id",
@@ -113,42 +112,6 @@ def _written(output: str) -> Iterator[TextIO]:
     if output == "-":
         yield sys.stdout
         return
-    path = Path(output)
-    draft = path.with_name(path.name + ".new")
     # It names professionals and what they looked at: for its owner's eyes.
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        fail(f"the export could not be made: {path}: {error.strerror}", EXIT_FAULT)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        files.sync_directory(path.parent)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _counting(what: str) -> Iterator[Callable[[int], None]]:
-    """Give a way to tell how far reading is; nothing is shown during the first second, nor off a terminal."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), TextColumn("{task.completed:,} events"), TimeElapsedColumn()
-    bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
-    task = bar.add_task(what)
-
-    def advance(count: int) -> None:
-        if count % _PROGRESS_EVERY:
-            return
-        bar.update(task, completed=count)
-        if console.is_terminal and (bar.tasks[0].elapsed or 0.0) > _PROGRESS_AFTER_S:
-            bar.start()
-            bar.refresh()
-
-    try:
-        yield advance
-    finally:
-        bar.stop()
+    with text_draft(Path(output)) as file:
+        yield file

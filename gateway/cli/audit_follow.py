@@ -1,5 +1,6 @@
 """``ecluse audit follow``: events as they are written, by every writer of every node."""
 
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -32,20 +33,21 @@ def follow_command(
     """Show events as they are written, until Ctrl-C. The consultation itself is recorded."""
     consultation = open_consultation(audit_dir, keys_dir, config_path, is_copy=is_copy)
     consultation.record("follow", why, Question())
-    resting = threading.Event()
+    # An exception raised by Ctrl-C is lost where Python cannot pass one on; an event is not.
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
 
     def again() -> bool:
         sys.stdout.flush()
-        resting.wait(_EVERY_S)
-        return True
+        return not stopping.wait(_EVERY_S)
 
     with reading(consultation):
-        try:
-            for event in follow(consultation.places, again, from_start=from_start):
-                if as_json:
-                    print_json([event], ())
-                else:
-                    click.echo(told(event))
-        except KeyboardInterrupt:
-            return EXIT_DONE
+        for event in follow(consultation.places, again, from_start=from_start):
+            if stopping.is_set():
+                break
+            if as_json:
+                print_json([event], ())
+            else:
+                click.echo(told(event))
     return EXIT_DONE

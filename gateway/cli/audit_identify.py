@@ -13,16 +13,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.age import AgeRefused, read_identities
+from gateway.age import AgeRefused
 from gateway.audit import escrow
+from gateway.audit.cells import cell_text
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.encoding import visible
 from gateway.audit.operator import local_user, operator_log
 from gateway.audit.query import pseudonyms
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.bytes_bar import bytes_read
-from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.loading import identities_or_exit, keys_or_exit, load_or_exit
+from gateway.cli.progress import bytes_read
 from gateway.clock import SystemClock
 from gateway.configuration import Loaded
 from gateway.disclosure.fold import fold_of
@@ -138,9 +139,7 @@ def _open_escrow(
     from_day: datetime | None,
     to_day: datetime | None,
 ) -> Found:
-    identities = read_identities(
-        identity_path, lambda: click.prompt("Passphrase of the identity", hide_input=True, err=True)
-    )
+    identities = identities_or_exit(identity_path)
     directory = loaded.settings.audit_dir / escrow.DIRECTORY
     total = sum(path.stat().st_size for path in directory.glob(f"*{escrow.SUFFIX}"))
     with bytes_read("escrow", total) as progress:
@@ -257,7 +256,9 @@ def _print(wanted: list[str], found: Found, *, as_csv: bool, as_json: bool) -> N
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(("pseudonym", "system", "id"))
-        writer.writerows((text, system or "", _harmless(clear_id or "")) for text, system, clear_id in rows)
+        writer.writerows(
+            (text, cell_text(system or ""), cell_text(clear_id or "")) for text, system, clear_id in rows
+        )
     else:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name in ("pseudonym", "system", "id"):
@@ -266,8 +267,3 @@ def _print(wanted: list[str], found: Found, *, as_csv: bool, as_json: bool) -> N
             cells = (text, system or "", clear_id if clear_id is not None else "not found")
             table.add_row(*(Text(visible(cell)) for cell in cells))
         Console().print(table)
-
-
-def _harmless(text: str) -> str:
-    # Spreadsheets run cells that begin so; an apostrophe makes them text (OWASP, CSV injection).
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

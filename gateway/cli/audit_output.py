@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.audit.cells import cell_text
 from gateway.audit.columns import EVENT_COLUMNS
+from gateway.audit.drafts import drafts, text_draft, text_file
 from gateway.audit.embedded import to_parquet
 from gateway.audit.encoding import visible
 from gateway.audit.verify import Broken, Verified
@@ -34,7 +36,6 @@ _TABLE = (
     "client",
 )
 _NUMBERS = frozenset({"status", "rows", "bytes", "events"})
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 ENDINGS = (".csv", ".jsonl", ".parquet")
 """Names of files that an answer can be written to."""
 
@@ -76,23 +77,18 @@ def write_file(path: Path, rows: Iterable[Row], columns: Mapping[str, str]) -> i
     Readable by its owner only; it stands there whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        NotWritten: it cannot be written.
     """
     names = tuple(columns)
     counted = _Counted(rows)
-    # A private folder beside the file: nobody else reads what is being written, and it gets its name at once.
-    with tempfile.TemporaryDirectory(prefix=".ecluse-", dir=path.parent) as room:
-        draft = Path(room) / "draft"
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            if path.suffix == ".csv":
-                _write_csv(file, counted, names)
-            else:
-                file.writelines(msgspec.json.encode(_chosen(row, names)).decode() + "\n" for row in counted)
-        if path.suffix == ".parquet":
-            lines = draft.rename(Path(room) / "lines")
-            to_parquet(lines, draft, columns)
-        draft.chmod(0o600)
-        draft.replace(path)
+    if path.suffix == ".parquet":
+        _write_parquet(path, counted, columns)
+        return counted.count
+    with text_draft(path) as file:
+        if path.suffix == ".csv":
+            _write_csv(file, counted, names)
+        else:
+            _write_lines(file, counted, names)
     return counted.count
 
 
@@ -126,12 +122,21 @@ def _write_csv(file: TextIO, rows: Iterable[Row], names: Sequence[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_harmless(_cell(row.get(name))) for name in names])
+        writer.writerow([cell_text(_cell(row.get(name))) for name in names])
 
 
-def _harmless(text: str) -> str:
-    # Spreadsheets run cells that begin so; an apostrophe makes them text (OWASP, CSV injection).
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+def _write_lines(file: TextIO, rows: Iterable[Row], names: Sequence[str]) -> None:
+    file.writelines(msgspec.json.encode(_chosen(row, names)).decode() + "\n" for row in rows)
+
+
+def _write_parquet(path: Path, rows: Iterable[Row], columns: Mapping[str, str]) -> None:
+    # The engine makes files that others may read: it works in a private folder.
+    with drafts(path) as (draft,), tempfile.TemporaryDirectory(prefix=".ecluse-", dir=path.parent) as room:
+        lines, made = Path(room) / "lines", Path(room) / "made"
+        with text_file(lines, path) as file:
+            _write_lines(file, rows, tuple(columns))
+        to_parquet(lines, made, columns)
+        made.replace(draft)
 
 
 def _cell(value: Any) -> str:

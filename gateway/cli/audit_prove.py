@@ -17,7 +17,7 @@ from gateway.audit.proving import NotProvable, best_checkpoint, prove_entry, rea
 from gateway.audit.query import Question, ask
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail, json_option
-from gateway.cli.audit_consult import open_consultation
+from gateway.cli.audit_consult import open_consultation, why_unread
 from gateway.cli.audit_proof import say
 from gateway.clock import SystemClock
 from gateway.vocabulary.events import AuditEvent, EventKind
@@ -110,7 +110,7 @@ def prove(
     except (NotProvable, LogDamaged) as error:
         fail(str(error), EXIT_FAULT)
     except (OSError, duckdb.Error) as error:
-        fail(f"the proof could not be made: {error}", EXIT_FAULT)
+        fail(f"the proof could not be made: {why_unread(error)}", EXIT_FAULT)
     values = {"writer": log.name, "seq": seq, "size": signed.size, "proof": str(output)}
     if entry is not None:
         values["entry"] = str(beside)

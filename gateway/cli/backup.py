@@ -14,7 +14,7 @@ from typing import BinaryIO
 import click
 
 from gateway import __version__
-from gateway.age import AgeRefused, Identity, Recipient, read_identities, read_recipients
+from gateway.age import AgeRefused, Identity, Recipient, read_recipients
 from gateway.assembly import open_store
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, VerifierKey
@@ -24,8 +24,8 @@ from gateway.audit.writer import AuditUnavailable
 from gateway.backup import accounts, container, contents, reading, writing
 from gateway.backup.container import About, BackupRefused, Manifest, Member
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.bytes_bar import bytes_read
-from gateway.cli.loading import keys_or_exit, load_or_exit
+from gateway.cli.loading import identities_or_exit, keys_or_exit, load_or_exit
+from gateway.cli.progress import bytes_read
 from gateway.clock import SystemClock
 from gateway.configuration import Loaded
 from gateway.valkey import marker
@@ -103,9 +103,9 @@ def backup(
         raise click.UsageError("--verify and --identity belong together.")
     try:
         recipients = _recipients(recipient_texts, recipients_file)
-        identities = _identities(identity_path)
     except AgeRefused as error:
         fail(str(error), EXIT_FAULT)
+    identities = [] if identity_path is None else identities_or_exit(identity_path)
     loaded = load_or_exit(config_path)
     parts = tuple(part for part in PARTS if part not in left_out) + (("keys",) if with_keys else ())
     if not parts:
@@ -140,17 +140,6 @@ def _recipients(texts: Sequence[str], lines: Iterator[str] | None) -> list[Recip
             "different ones, so that one lost identity does not cost it"
         )
     return recipients
-
-
-def _identities(path: Path | None) -> list[Identity]:
-    if path is None:
-        return []
-    return read_identities(path, ask_passphrase)
-
-
-def ask_passphrase() -> str:
-    """Ask for the passphrase of an identity on the terminal."""
-    return str(click.prompt("Passphrase of the identity", hide_input=True, err=True))
 
 
 def _make(

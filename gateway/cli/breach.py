@@ -1,6 +1,5 @@
 """``ecluse breach``: who was exposed, the papers for authority and persons, and their signature."""
 
-import os
 import tempfile
 import threading
 import zoneinfo
@@ -20,6 +19,7 @@ from gateway.audit.breach.pdf import PdfMissing
 from gateway.audit.breach.report import Form, write_report
 from gateway.audit.breach.seal import SUFFIX, open_seal, seal
 from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey
+from gateway.audit.drafts import drafts
 from gateway.audit.encoding import visible
 from gateway.audit.files import LogDamaged
 from gateway.audit.manifest import ManifestDamaged
@@ -28,7 +28,7 @@ from gateway.audit.scope import Asked
 from gateway.audit.verify import open_checkpoint
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail
 from gateway.cli.account_logins import LoginsRefused, read_logins
-from gateway.cli.audit_consult import consult_options, moment, open_consultation
+from gateway.cli.audit_consult import consult_options, moment, open_consultation, why_unread
 from gateway.cli.breach_verify import verify
 from gateway.cli.loading import load_or_exit
 from gateway.cli.progress import progress
@@ -148,7 +148,7 @@ def scope(
     except PdfMissing as error:
         fail(str(error), EXIT_FAULT)
     except (OSError, duckdb.Error) as error:
-        fail(f"the report could not be made: {error}", EXIT_FAULT)
+        fail(f"the report could not be made: {why_unread(error)}", EXIT_FAULT)
     _tell(dossier, output)
     return EXIT_DONE
 
@@ -278,23 +278,10 @@ def _command(asked: Asked, form: str, facts: Facts, widen: str | None, as_of: Se
 
 
 def _write(dossier: Dossier, form: Form, output: Path, command: str, keys: Keys) -> None:
-    draft = _draft(output)
-    try:
-        write_report(dossier, form, draft, command)
-        note = seal(draft, dossier.footings, LOG_NAME, keys.checkpoint.key())
-        draft.replace(output)
-    finally:
-        draft.unlink(missing_ok=True)
-    signature = _draft(output)
-    signature.write_bytes(note)
-    signature.replace(output.with_name(output.name + SUFFIX))
-
-
-def _draft(output: Path) -> Path:
-    # Beside its place, for whoever runs the command alone (mode 0600).
-    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    os.close(handle)
-    return Path(name)
+    # The signature goes first: an old one never stands beside a new report.
+    with drafts(output.with_name(output.name + SUFFIX), output) as (signature, report):
+        write_report(dossier, form, report, command)
+        signature.write_bytes(seal(report, dossier.footings, LOG_NAME, keys.checkpoint.key()))
 
 
 def _tell(dossier: Dossier, output: Path) -> None:

@@ -1,7 +1,5 @@
 """The report of ``ecluse limits suggest``: what was found, and one page that shows it, with nothing loaded."""
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +10,7 @@ from markupsafe import Markup
 
 from gateway.audit.breach.charts import Picture, upright
 from gateway.audit.breach.html import svg
+from gateway.audit.drafts import text_draft
 from gateway.limits.suggest import ENOUGH_DAYS, Finding
 from gateway.vocabulary.limits import Control
 
@@ -71,7 +70,7 @@ def write_html(report: Report, path: Path) -> None:
     """Write the page to *path*, whole or not at all, readable by its owner only (it names professionals).
 
     Raises:
-        OSError: it cannot be written.
+        NotWritten: it cannot be written.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -90,13 +89,8 @@ def write_html(report: Report, path: Path) -> None:
         "%Y-%m-%d %H:%M UTC"
     )
     page = environment.get_template("limits_suggest.html").render(report=report, enough=ENOUGH_DAYS)
-    handle, draft = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        Path(draft).replace(path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
+    with text_draft(path) as file:
+        file.write(page)
 
 
 def _plots(number: int, each: ClassReport) -> Iterator[Picture]:

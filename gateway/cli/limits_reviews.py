@@ -4,13 +4,15 @@ from typing import Any
 
 import click
 
-from gateway.assembly import Office, local_user
+from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.encoding import visible
-from gateway.audit.query import Question, ask
+from gateway.audit.operator import local_user, operator_log
+from gateway.audit.query import Question
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.account_office import Row, run, show_rows, time_text
+from gateway.cli.account_office import Row, show_rows, time_text
 from gateway.cli.audit_consult import moment, open_consultation, patiently, reading
+from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.vocabulary.events import AuditEvent, EventKind
 
@@ -40,7 +42,7 @@ def reviews(
 ) -> int:
     """List the emergency accesses that nobody has judged yet, with their deadline; or judge one.
 
-    Leaves with 1 when one is overdue, or when there is none of that reference.
+    Leaves with 1 when one is overdue, when there is none of that reference, or when it was judged already.
     """
     if (reference is None) != (verdict is None):
         raise click.UsageError("--close and --verdict belong together.")
@@ -49,7 +51,7 @@ def reviews(
     question = Question(kinds=kinds, from_ms=from_ms)
     consultation.record("reviews", reason, question)
     with reading(consultation):
-        events = patiently(lambda: list(ask(consultation.places, question)))
+        events = patiently(lambda: list(consultation.ask(question)))
     if reference is not None and verdict is not None:
         return _close(config_path, events, reference, verdict, reason)
     rows = _rows(events, SystemClock().now_ms())
@@ -59,9 +61,7 @@ def reviews(
 
 
 def _rows(events: list[dict[str, Any]], now_ms: int) -> list[Row]:
-    closed = {
-        event.get("reference"): event for event in events if event["kind"] == EventKind.BREAK_GLASS_REVIEWED
-    }
+    closed = _reviews(events)
     rows: list[Row] = []
     for event in events:
         if event["kind"] != EventKind.BREAK_GLASS:
@@ -86,10 +86,6 @@ def _rows(events: list[dict[str, Any]], now_ms: int) -> list[Row]:
     return rows
 
 
-def _detail(event: dict[str, Any]) -> dict[str, str]:
-    return dict(event.get("detail", {}))
-
-
 def _close(config_path: str, events: list[dict[str, Any]], reference: str, verdict: str, reason: str) -> int:
     found = [
         event
@@ -98,28 +94,40 @@ def _close(config_path: str, events: list[dict[str, Any]], reference: str, verdi
     ]
     if len(found) != 1:
         fail(f"no break-glass of reference {reference} in this period: look with --from 90d", EXIT_REFUSED)
+    judged = _reviews(events).get(reference)
+    if judged is not None:
+        said = visible(f"{_detail(judged).get('verdict')}, by {judged.get('operator')}")
+        fail(f"{reference} was judged already: {said}, {time_text(judged['at_ms'])}", EXIT_REFUSED)
+    loaded = load_or_exit(config_path)
+    settings, keys = loaded.settings, keys_or_exit(loaded.settings)
     [event] = found
-
-    async def work(office: Office) -> None:
-        office.record(
-            AuditEvent(
-                EventKind.BREAK_GLASS_REVIEWED,
-                office.clock.now_ms(),
-                realm=event.get("realm"),
-                account=event.get("account"),
-                account_class=event.get("account_class"),
-                establishment=event.get("establishment"),
-                operator=local_user(),
-                reason=reason,
-                reference=reference,
-                policy_id=office.policy.policy_id,
-                detail=(("verdict", verdict),),
-            )
-        )
-
+    review = AuditEvent(
+        EventKind.BREAK_GLASS_REVIEWED,
+        SystemClock().now_ms(),
+        realm=event.get("realm"),
+        account=event.get("account"),
+        account_class=event.get("account_class"),
+        establishment=event.get("establishment"),
+        operator=local_user(),
+        reason=reason,
+        reference=reference,
+        policy_id=loaded.policy.policy_id,
+        detail=(("verdict", verdict),),
+    )
     try:
-        run(config_path, work)
+        with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint, node=settings.audit_node) as log:
+            log.record(review)
     except AuditUnavailable as error:
         fail(f"the verdict could not be recorded: {error}", EXIT_FAULT)
     click.echo(f"{reference}: {verdict}", err=True)
     return EXIT_DONE
+
+
+def _reviews(events: list[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
+    return {
+        event.get("reference"): event for event in events if event["kind"] == EventKind.BREAK_GLASS_REVIEWED
+    }
+
+
+def _detail(event: dict[str, Any]) -> dict[str, str]:
+    return dict(event.get("detail", {}))

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.audit.drafts import NotWritten
 from gateway.audit.encoding import visible
-from gateway.audit.query import Question, ask
+from gateway.audit.query import Question
 from gateway.audit.sql import DAY_MS
 from gateway.cli import EXIT_DONE, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_consult import consult_options, open_consultation, patiently, reading
@@ -75,7 +76,7 @@ def suggest(
     consultation.record("limits suggest", why, question, days=days)
     gatherer = _Gatherer(realms, from_ms, one_realm=realm_name is not None or len(realms) == 1)
     with reading(consultation):
-        patiently(lambda: gatherer.gather(ask(consultation.places, question)))
+        patiently(lambda: gatherer.gather(consultation.ask(question)))
     report = gatherer.report(from_ms, to_ms, days)
     if not report.classes:
         fail(
@@ -84,8 +85,8 @@ def suggest(
     if html_path is not None:
         try:
             write_html(report, html_path)
-        except OSError as error:
-            fail(f"{html_path} could not be written: {error}")
+        except NotWritten as error:
+            fail(str(error))
         click.echo(f"{html_path}", err=True)
     if as_json:
         click.echo(msgspec.json.encode(_values(report)).decode())

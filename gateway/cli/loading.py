@@ -1,9 +1,10 @@
-"""Loading the configuration for a command: its faults go to standard error, the command ends with 2."""
+"""What commands load before they work: configuration, keys, identities; their faults end the command with 2."""
 
 from pathlib import Path
 
 import click
 
+from gateway.age import AgeRefused, Identity, read_identities
 from gateway.cli import EXIT_FAULT, fail
 from gateway.configuration import ConfigurationFaults, KeysRefused, Loaded, Settings, load, load_keys
 from gateway.vocabulary.keys import Keys
@@ -25,6 +26,21 @@ def keys_or_exit(settings: Settings) -> Keys:
         return load_keys(settings.keys_dir)
     except KeysRefused as refused:
         fail(str(refused), EXIT_FAULT)
+
+
+def identities_or_exit(path: Path) -> list[Identity]:
+    """Return the age identities in the file at *path*; say why and leave with 2 when they cannot be read.
+
+    The passphrase of an encrypted one is asked for on the terminal.
+    """
+    try:
+        return read_identities(path, _ask_passphrase)
+    except AgeRefused as refused:
+        fail(str(refused), EXIT_FAULT)
+
+
+def _ask_passphrase() -> str:
+    return str(click.prompt("Passphrase of the identity", hide_input=True, err=True))
 
 
 def count_faults(count: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from gateway.audit.encoding import visible
 
@@ -12,14 +12,28 @@ _AFTER_S = 1.0
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str], Callable[[int], None]]]:
-    """Give a way to begin a task by name, which gives a way to tell how many entries were read."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), TextColumn("{task.completed:,} entries"), TimeElapsedColumn()
-    bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
+def progress(noun: str = "entries") -> Iterator[Callable[[str], Callable[[int], None]]]:
+    """Give a way to begin a task by name, which gives a way to tell how many *noun* were read."""
+    with _bar(TextColumn(f"{{task.completed:,}} {noun}")) as begin:
+        yield lambda name: begin(name, None)
 
-    def begin(name: str) -> Callable[[int], None]:
-        task = bar.add_task(visible(name))
+
+@contextmanager
+def bytes_read(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Give a way to tell how many bytes of *total* were read."""
+    with _bar(BarColumn(), DownloadColumn()) as begin:
+        yield begin(what, total)
+
+
+@contextmanager
+def _bar(*columns: ProgressColumn) -> Iterator[Callable[[str, int | None], Callable[[int], None]]]:
+    """Give a way to begin a task by name and total, None when unknown; it gives a way to tell how far it is."""
+    console = Console(stderr=True)
+    named = TextColumn("{task.description}"), *columns, TimeElapsedColumn()
+    bar = Progress(*named, console=console, transient=True, auto_refresh=False)
+
+    def begin(name: str, total: int | None) -> Callable[[int], None]:
+        task = bar.add_task(visible(name), total=total)
 
         def advance(count: int) -> None:
             bar.update(task, completed=count)

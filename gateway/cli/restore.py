@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 import click
 
-from gateway.age import AgeRefused, read_identities
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, CheckpointRefused, VerifierKey, parse_verifier_key
 from gateway.audit.operator import local_user, operator_log
@@ -19,10 +18,11 @@ from gateway.backup import container, reading
 from gateway.backup.container import About, BackupRefused, Manifest
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_output import verdict, verdict_values
-from gateway.cli.backup import FAULTS, ask_passphrase
-from gateway.cli.bytes_bar import bytes_read
-from gateway.cli.loading import keys_or_exit, load_or_exit
-from gateway.cli.restore_store import load_accounts
+from gateway.cli.backup import FAULTS
+from gateway.cli.loading import identities_or_exit, keys_or_exit, load_or_exit
+from gateway.cli.progress import bytes_read
+from gateway.cli.restore_placement import Placement
+from gateway.cli.restore_store import check_accounts, load_accounts
 from gateway.clock import SystemClock
 from gateway.configuration import (
     ConfigurationFaults,
@@ -36,6 +36,15 @@ from gateway.vocabulary.keys import Keys
 
 PARTS = ("accounts", "audit", "config", "keys")
 _DIRECTORY_MODE = 0o700
+_NOT_RECORDED = "the restore is not recorded; once this is mended, restore again with --force"
+_NOT_RECORDED_NOR_LOADED = (
+    "the restore is not recorded, and no account was put into the store; once this is mended, restore again "
+    "with --force"
+)
+_HALF_LOADED = (
+    "some or all of the accounts may be in the store; once this is mended, restore again with "
+    "--only accounts --into-store --force"
+)
 
 
 @dataclass(slots=True)
@@ -136,10 +145,10 @@ def restore(
     parts = frozenset(only or PARTS)
     if into_store and "accounts" not in parts:
         raise click.UsageError("--into-store needs the accounts: leave --only out, or add --only accounts.")
+    identities = identities_or_exit(identity_path)
     try:
-        identities = read_identities(identity_path, ask_passphrase)
         verifiers = [parse_verifier_key(text) for text in key_texts]
-    except (AgeRefused, CheckpointRefused) as error:
+    except CheckpointRefused as error:
         fail(str(error), EXIT_FAULT)
     site = _site(config_path, needed=into_store)
     taken = [part for part in sorted(parts) if (target / part).exists()]
@@ -147,6 +156,7 @@ def restore(
         fail(
             f"{target} already holds {', '.join(taken)}: choose another folder, or give --force", EXIT_REFUSED
         )
+    placement = Placement(target)
     unpacking = _Unpacking(target / f".restoring-{os.getpid()}", parts, into_store)
     try:
         target.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -156,19 +166,24 @@ def restore(
                 about, manifest = reading.read(source, identities, unpacking.sink, progress=progress)
             _check_parts(about, only, into_store=into_store)
             results = _verify_logs(unpacking.staging, about, site, verifiers)
+            if into_store and site.loaded is not None and site.keys is not None:
+                check_accounts(site.loaded, site.keys, about, unpacking.staging, force=force)
+            restored_keys = _restored_keys(site, target, unpacking)
             recorded = _record(site, target, about, manifest, why, unpacking)
-            _put_in_place(unpacking.staging, target)
+            placement.put(unpacking.staging)
         finally:
             shutil.rmtree(unpacking.staging, ignore_errors=True)
-        if not recorded:
-            recorded = _record_there(site, target, about, manifest, why, unpacking)
+        if not recorded and restored_keys is not None:
+            placement.unfinished = _NOT_RECORDED_NOR_LOADED if into_store else _NOT_RECORDED
+            _record_there(site, restored_keys, target, about, manifest, why, unpacking)
+            recorded = True
         loaded_accounts = None
         if into_store and site.loaded is not None and site.keys is not None:
-            loaded_accounts = load_accounts(site.loaded, site.keys, about, target, force=force)
-    except BackupRefused as error:
-        fail(f"nothing was restored: {error}", EXIT_REFUSED)
-    except (*FAULTS, CannotRead) as error:
-        fail(str(error), EXIT_FAULT)
+            placement.unfinished = _HALF_LOADED
+            loaded_accounts = load_accounts(site.loaded, site.keys, target, force=force)
+    except (BackupRefused, *FAULTS, CannotRead) as error:
+        code = EXIT_REFUSED if isinstance(error, BackupRefused) else EXIT_FAULT
+        fail(placement.told(error, unpacking.found), code)
     _tell(target, about, unpacking.found, results, loaded_accounts, recorded=recorded, as_json=as_json)
     return EXIT_REFUSED if any(isinstance(result, Broken) for result in results) else EXIT_DONE
 
@@ -227,48 +242,51 @@ def _event(about: About, manifest: Manifest, why: str, unpacking: _Unpacking) ->
     )
 
 
+def _own_log(site: _Site, target: Path, unpacking: _Unpacking) -> tuple[Loaded, Keys] | None:
+    """Return what this machine's log is written with; None without one, or when it is the log that comes back."""
+    if site.loaded is None or site.keys is None:
+        return None
+    is_here = site.loaded.settings.audit_dir.absolute() == (target / "audit").absolute()
+    return None if is_here and "audit" in unpacking.found else (site.loaded, site.keys)
+
+
 def _record(
     site: _Site, target: Path, about: About, manifest: Manifest, why: str, unpacking: _Unpacking
 ) -> bool:
     """Record the act in this machine's log before anything takes its place; False when it has none."""
-    if site.loaded is None or site.keys is None:
+    own = _own_log(site, target, unpacking)
+    if own is None:
         return False
-    audit_dir = site.loaded.settings.audit_dir
-    if audit_dir.absolute() == (target / "audit").absolute() and "audit" in unpacking.found:
-        # The log that comes back is the one that goes on.
-        return False
-    node = site.loaded.settings.audit_node
-    with operator_log(audit_dir, LOG_NAME, site.keys.checkpoint, node=node) as log:
+    settings, keys = own[0].settings, own[1]
+    with operator_log(settings.audit_dir, LOG_NAME, keys.checkpoint, node=settings.audit_node) as log:
         log.record(_event(about, manifest, why, unpacking))
     return True
+
+
+def _restored_keys(site: _Site, target: Path, unpacking: _Unpacking) -> Keys | None:
+    """Return the keys that came back, when the act is recorded with them; None when it is not."""
+    if _own_log(site, target, unpacking) is not None or not {"audit", "keys"} <= unpacking.found:
+        return None
+    try:
+        return load_keys(unpacking.staging / "keys")
+    except KeysRefused as error:
+        what = str(error).replace(f"{unpacking.staging}/", "")
+        raise BackupRefused(f"the restored keys cannot be used: {what}") from error
 
 
 def _record_there(
-    site: _Site, target: Path, about: About, manifest: Manifest, why: str, unpacking: _Unpacking
-) -> bool:
-    """Record the act in the log that was restored, with the keys that were: a new machine has no other."""
-    if not {"audit", "keys"} <= unpacking.found:
-        return False
-    try:
-        keys = load_keys(target / "keys")
-    except KeysRefused as error:
-        raise BackupRefused(f"the restored keys cannot be used: {error}") from error
+    site: _Site,
+    keys: Keys,
+    target: Path,
+    about: About,
+    manifest: Manifest,
+    why: str,
+    unpacking: _Unpacking,
+) -> None:
+    """Record the act in the log that was restored, with the *keys* that were: a new machine has no other."""
     node = site.loaded.settings.audit_node if site.loaded is not None else None
     with operator_log(target / "audit", LOG_NAME, keys.checkpoint, node=node) as log:
         log.record(_event(about, manifest, why, unpacking))
-    return True
-
-
-def _put_in_place(staging: Path, target: Path) -> None:
-    for source in sorted(staging.iterdir()):
-        place = target / source.name
-        if place.exists():
-            number = next(n for n in range(1, 10_000) if not (target / f"{source.name}.before-{n}").exists())
-            place.rename(target / f"{source.name}.before-{number}")
-        for directory in [path for path in source.rglob("*") if path.is_dir()] + [source]:
-            files.sync_directory(directory)
-        source.rename(place)
-    files.sync_directory(target)
 
 
 def _tell(

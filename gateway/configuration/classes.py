@@ -11,10 +11,10 @@ Bounds = tuple[int, int]
 
 _STANDARD: Final[dict[Control, Bounds]] = {
     Control.REQUESTS: (30, 60),
-    Control.PATIENTS_10MIN: (20, 40),
+    Control.PATIENTS_10MIN: (40, 80),
     Control.PATIENTS_1H: (60, 120),
-    Control.PATIENTS_24H: (150, 300),
-    Control.PATIENTS_7D: (500, 1_000),
+    Control.PATIENTS_24H: (100, 200),
+    Control.PATIENTS_7D: (200, 400),
     Control.ROWS_1H: (600, 2_000),
     Control.BYTES_1H: (30_000_000, 100_000_000),
     Control.EXPORTS_24H: (5, 20),
@@ -23,8 +23,9 @@ _STANDARD: Final[dict[Control, Bounds]] = {
 }
 _HEAVY: Final[dict[Control, Bounds]] = {
     **_STANDARD,
-    Control.PATIENTS_24H: (300, 600),
-    Control.PATIENTS_7D: (1_200, 2_500),
+    Control.PATIENTS_1H: (80, 120),
+    Control.PATIENTS_24H: (300, 450),
+    Control.PATIENTS_7D: (700, 1_000),
 }
 # Nobody has proven to be more than a password here, so a quarter of everything but requests; nobody has a code to
 # be asked for either, so there is one bound.

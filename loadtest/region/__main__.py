@@ -6,7 +6,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from gateway.configuration.load import load
@@ -20,7 +19,7 @@ from loadtest.region.profiles import Calendar
 from loadtest.region.proxy import rob_for_real
 from loadtest.region.rivals import tightest
 from loadtest.region.store import VirtualStore, a_store
-from loadtest.region.thieves import FAST, THIEVES, Gang
+from loadtest.region.thieves import THIEVES, Gang
 from loadtest.region.watching import Watcher
 from loadtest.region.world import World
 
@@ -54,27 +53,6 @@ def work(store: VirtualStore, realm: Realm, professionals: int, days: int, seed:
     return region
 
 
-def better(realm: Realm) -> Realm:
-    """Return *realm* with the caps that the figures speak for."""
-    classes = {
-        name: replace(
-            limits,
-            limits=tuple(
-                replace(
-                    one,
-                    hard=figures.BETTER_HARD[name].get(one.control, one.hard),
-                    soft=figures.BETTER_SOFT[name].get(one.control, one.soft),
-                )
-                for one in limits.limits
-            )
-            if name in figures.BETTER_HARD
-            else limits.limits,
-        )
-        for name, limits in realm.classes.items()
-    }
-    return replace(realm, classes=classes)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play everything and tell it. Returns 0 when every target is met that can be judged, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="loadtest.region", description=__doc__)
@@ -99,19 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 regions.append(region)
                 took_s = time.perf_counter() - began_s
                 print(f"seed {seed}: {region.worked} professional-days in {took_s:.0f} s", flush=True)
-            store.empty()
-            other = Gang(FAST, chosen.seeds[0])
-            gate = Gate(World(store, together_s=_TOGETHER_S), better(realm))
-            Watcher(gate)
-            _colleagues(gate, chosen.seeds[0])
-            other.begin(gate)
-            gate.world.run()
     limit = tightest(
         {f"{at}.{who}": each for at, one in enumerate(regions) for who, each in one.requests.items()}
     )
     told.thieves(gangs, watcher, limit)
     told.honest(regions)
-    told.choices(regions, figures.soft_of(realm.classes), figures.hard_of(realm.classes), gangs[0], other)
     if not chosen.no_proxy:
         try:
             real = rob_for_real()

@@ -17,36 +17,6 @@ SWEPT: Final[dict[Control, tuple[int, ...]]] = {
     Control.PATIENTS_7D: (80, 100, 150, 200, 300, 500, 700, 1_000, 2_500),
 }
 
-BETTER_SOFT: Final[dict[str, dict[Control, int]]] = {
-    "standard": {
-        Control.PATIENTS_10MIN: 40,
-        Control.PATIENTS_1H: 60,
-        Control.PATIENTS_24H: 100,
-        Control.PATIENTS_7D: 200,
-    },
-    "heavy": {
-        Control.PATIENTS_10MIN: 40,
-        Control.PATIENTS_1H: 80,
-        Control.PATIENTS_24H: 300,
-        Control.PATIENTS_7D: 700,
-    },
-}
-BETTER_HARD: Final[dict[str, dict[Control, int]]] = {
-    "standard": {
-        Control.PATIENTS_10MIN: 80,
-        Control.PATIENTS_1H: 120,
-        Control.PATIENTS_24H: 150,
-        Control.PATIENTS_7D: 300,
-    },
-    "heavy": {
-        Control.PATIENTS_10MIN: 80,
-        Control.PATIENTS_1H: 120,
-        Control.PATIENTS_24H: 450,
-        Control.PATIENTS_7D: 1_000,
-    },
-}
-"""Caps that this region would be better served by; requests, rows, bytes, exports and probes as they are."""
-
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -63,18 +33,6 @@ def hard_of(classes: Mapping[str, LimitSet]) -> Caps:
     """Return the hard bounds of *classes*, requests apart."""
     return {
         name: {one.control: one.hard for one in classes[name].limits if one.control is not Control.REQUESTS}
-        for name in CLASSES
-    }
-
-
-def soft_of(classes: Mapping[str, LimitSet]) -> Caps:
-    """Return the soft bounds of *classes*, requests apart."""
-    return {
-        name: {
-            one.control: one.soft
-            for one in classes[name].limits
-            if one.control is not Control.REQUESTS and one.soft is not None
-        }
         for name in CLASSES
     }
 
@@ -105,11 +63,6 @@ def sweep(regions: Sequence[Staff]) -> list[Point]:
         for control, caps in SWEPT.items()
         for cap in caps
     ]
-
-
-def share(regions: Sequence[Staff], caps: Caps, of: int) -> float:
-    """Return how many of *of* professional-days *caps* together would stop."""
-    return of * sum(one.over(caps) for one in regions) / max(1, sum(one.worked for one in regions))
 
 
 def as_values(points: Sequence[Point]) -> list[dict[str, Any]]:
@@ -146,12 +99,11 @@ def svg(points: Sequence[Point], present: Caps) -> str:
         for column, control in enumerate(SWEPT):
             chosen = [one for one in points if one.account_class == name and one.control is control]
             left, top = _LEFT + column * _PANEL, _TOP + row * (_ROOM + 90)
-            marks = {"now": present[name][control], "better": BETTER_HARD[name][control]}
-            parts += _panel(chosen, left, top, f"{name}, {control.value}", marks)
+            parts += _panel(chosen, left, top, f"{name}, {control.value}", present[name][control])
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(points: Sequence[Point], left: int, top: int, title: str, marks: Mapping[str, int]) -> list[str]:
+def _panel(points: Sequence[Point], left: int, top: int, title: str, present: int) -> list[str]:
     wide, floor = _PANEL - 70, top + _ROOM
     place = {one.cap: left + wide * at / (len(points) - 1) for at, one in enumerate(points)}
     parts = [f'<text x="{left}" y="{top - 12}" font-weight="bold">{title}</text>']
@@ -168,11 +120,10 @@ def _panel(points: Sequence[Point], left: int, top: int, title: str, marks: Mapp
         f'<text x="{x:.1f}" y="{floor + 16}" text-anchor="middle" font-size="9">{cap}</text>'
         for cap, x in place.items()
     ]
-    for number, (word, cap) in enumerate(marks.items()):
-        if cap in place:
-            parts.append(
-                f'<line x1="{place[cap]:.1f}" x2="{place[cap]:.1f}" y1="{top}" y2="{floor}" '
-                f'stroke="#a3161a" stroke-dasharray="{4 - 2 * number}"/>'
-            )
-        parts.append(f'<text x="{left + 110 * number}" y="{floor + 34}" fill="#a3161a">{word} {cap}</text>')
+    if present in place:
+        parts.append(
+            f'<line x1="{place[present]:.1f}" x2="{place[present]:.1f}" y1="{top}" y2="{floor}" '
+            f'stroke="#a3161a" stroke-dasharray="4"/>'
+        )
+    parts.append(f'<text x="{left}" y="{floor + 34}" fill="#a3161a">now {present}</text>')
     return parts

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from loadtest.region import figures
 from loadtest.region.honest import Days, Staff
 from loadtest.region.proxy import RealTime
 from loadtest.region.rivals import RequestLimit, gone_with, gone_without
@@ -77,22 +76,6 @@ def honest(regions: Sequence[Staff]) -> None:
               f"hard {hard:3} {merged.by(merged.hard)}".rstrip())  # fmt: skip
     print(f"  soft prompts in 200 days: {_spread([200 * one.soft / one.worked for one in regions])} over the seeds; "
           f"wrong blocks in 10 000: {_spread([10_000 * one.hard / one.worked for one in regions])}")  # fmt: skip
-
-
-def choices(
-    regions: Sequence[Staff], asked: figures.Caps, present: figures.Caps, now: Gang, then: Gang
-) -> None:
-    """Print what the present caps and the better ones cost, and what a fast thief gets under each."""
-    print("\nOther caps, by what each window would have held with none:")
-    for name, soft, hard, gang in (
-        ("present", asked, present, now),
-        ("better", figures.BETTER_SOFT, figures.BETTER_HARD, then),
-    ):
-        week = max(map(Loot.gone, gang.loot.values()))
-        day = max(one.gone(BEGIN_US + DAY_S * SECOND_US) for one in gang.loot.values())
-        print(f"  {name:8} soft prompts in 200 days {figures.share(regions, soft, 200):6.2f}, wrong blocks in 10 000 "
-              f"{figures.share(regions, hard, 10_000):6.2f}; the fast thief takes {day} on the first day, {week} in a "
-              f"week from an account")  # fmt: skip
 
 
 def real_time(real: RealTime, virtual: Gang) -> None:

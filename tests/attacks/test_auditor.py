@@ -10,7 +10,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -426,12 +426,7 @@ async def _ask(day: Day, asking: Asking, *more: str) -> Ran:
         said = await process.stdout.readline()
     ending = asyncio.ensure_future(process.communicate())
     if "follow" in words and said:
-        # One Ctrl-C may fall where Python drops it, in a destructor: a person presses again. Not too soon: a process
-        # that is leaving has given up its handlers, and dies of the second.
-        while not ending.done():
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
-            await asyncio.wait([ending], timeout=10.0)
+        process.send_signal(signal.SIGINT)
     out, err = await ending
     return Ran(process.returncode or 0, (said + out).decode(), err.decode())
 

@@ -149,6 +149,8 @@ async def test_k15_it_is_reviewed_and_closed_once(
     assert await operate(gate, *closing, "--verdict", "justified") == 0
     [review] = await about(gate, "break-glass-reviewed", person, writer="operator")
     assert (review["reference"], review["detail"]["verdict"]) == (reference, "justified")
+    assert await operate(gate, *closing, "--verdict", "unjustified") == 1
+    assert len(await about(gate, "break-glass-reviewed", person, writer="operator")) == 1
     capfd.readouterr()
     await operate(gate, "limits", "reviews", "--reason", "revue")
     assert reference not in capfd.readouterr().out

@@ -1,11 +1,14 @@
 """Backup and restore of accounts, on every store: the same accounts, the same caps, no old session."""
 
 import asyncio
+import errno
 import io
 import json
 import os
+import re
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +18,12 @@ import pytest
 
 from gateway.accounts.names import account_ref
 from gateway.accounts.store import AccountStore, Labels
+from gateway.audit.operator import OperatorLog
+from gateway.audit.writer import AuditUnavailable
 from gateway.backup import accounts
 from gateway.backup.container import BackupRefused
 from gateway.cli import main
-from gateway.configuration import init_keys
+from gateway.configuration import KeysRefused, init_keys
 from gateway.limits.store import usage
 from gateway.lookups import RevealQuestion, reveal
 from gateway.valkey import dump, marker
@@ -26,7 +31,7 @@ from gateway.valkey.client import Store, StoreEmptied
 from gateway.valkey.dump import Kept
 from gateway.valkey.library import product_sources
 from gateway.vocabulary.identity import AccountRef, NameMapping, Standing
-from gateway.vocabulary.keys import KeyRing
+from gateway.vocabulary.keys import KeyRing, Keys
 from gateway.vocabulary.limits import Charge, Control, Limit, LimitSet
 from tests.people import DR_MARTIN, NURSE_BEN
 from tests.stores.conftest import emptied
@@ -212,6 +217,146 @@ def test_other_keys_than_the_accounts_were_sealed_with_are_refused(site: Path, s
     )  # fmt: skip
     assert done.exit_code == 1
     assert "other keys" in done.stderr
+
+
+def backed_up(site: Path, *more: str) -> tuple[str | Path, ...]:
+    """Back the site up and return the command that reads it back, without its folder."""
+    # The first one begins the log that the second one holds.
+    assert run("backup", "-o", site / "first.age", *TO, *config(site)).exit_code == 0
+    made = run("backup", "-o", site / "backup.age", *TO, *config(site), *more)
+    assert made.exit_code == 0, made.stderr
+    return "restore", site / "backup.age", "--identity", site / "safe.txt", "--reason", "lost", *config(site)
+
+
+async def as_anothers(store_url: str) -> None:
+    """Empty the store and give it to another site."""
+    await emptied(store_url)
+    theirs = await Store.open(store_url, libraries=[], state_dir=None)
+    try:
+        assert await marker.adopt(theirs, "f" * 32, replace=True)
+    finally:
+        await theirs.close()
+
+
+@pytest.mark.parametrize("why_not", ["not-empty", "anothers", "other-keys", "no-accounts-of-ours"])
+def test_a_store_that_may_not_be_loaded_is_told_before_anything_takes_its_place(
+    site: Path, store_url: str, why_not: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The store remembers the keys from the first command that works with accounts.
+    assert run("account", "list", *config(site)).exit_code == 0
+    restore = backed_up(site)
+    match why_not:
+        case "not-empty":
+            said = "knows 2 accounts already"
+        case "anothers":
+            asyncio.run(as_anothers(store_url))
+            said = "belongs to other gateways"
+        case "other-keys":
+            asyncio.run(emptied(store_url))
+            (site / "keys").rename(site / "right")
+            (site / "audit").rename(site / "old-audit")
+            init_keys(site / "keys")
+            said = "other keys"
+        case _:
+            asyncio.run(emptied(store_url))
+            monkeypatch.setattr(accounts, "_OURS", re.compile("nothing"))
+            said = "is no key of an account"
+    (site / "out" / "accounts").mkdir(parents=True)
+    (site / "out" / "accounts" / "mine").write_text("precious")
+    recorded = kinds(site)
+    force = () if why_not == "not-empty" else ("--force",)
+    folder = site / ("out2" if why_not == "not-empty" else "out")
+    done = run(*restore, "--to", folder, "--into-store", *force)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "nothing was restored: " in done.stderr
+    assert said in done.stderr
+    assert not (site / "out2").exists() or list((site / "out2").iterdir()) == []
+    assert [path.name for path in (site / "out").iterdir()] == ["accounts"]
+    assert (site / "out" / "accounts" / "mine").read_text() == "precious"
+    assert kinds(site) == recorded
+
+
+def test_a_refusal_after_files_took_their_place_tells_what_is_there_and_how_to_go_on(
+    site: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = backed_up(site)
+    asyncio.run(emptied(store_url))
+    (site / "out" / "config").mkdir(parents=True)
+    (site / "out" / "config" / "ecluse.yaml").write_text("precious")
+
+    async def too_late(*_: object, **__: object) -> bool:
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(marker, "adopt", too_late)
+        done = run(*restore, "--to", site / "out", "--into-store", "--force")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "nothing was restored" not in done.stderr
+    assert "another gateway marked the store meanwhile" in done.stderr
+    assert f"{site / 'out'} holds accounts, audit, config of the backup" in done.stderr
+    assert "config.before-1" in done.stderr
+    assert "some or all of the accounts may be in the store" in done.stderr
+    assert (site / "out" / "config" / "ecluse.yaml").read_bytes() == (site / "ecluse.yaml").read_bytes()
+    assert (site / "out" / "config.before-1" / "ecluse.yaml").read_text() == "precious"
+    # What it says to do next does the rest.
+    assert "--only accounts --into-store --force" in done.stderr
+    again = run(*restore, "--to", site / "out", "--only", "accounts", "--into-store", "--force")
+    assert again.exit_code == 0, again.stderr
+    assert len(json.loads(run("account", "list", "--json", *config(site)).stdout)) == 2
+
+
+def test_a_disk_that_fails_between_two_parts_tells_which_took_their_place(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = backed_up(site)
+    (site / "out" / "config").mkdir(parents=True)
+    really = Path.rename
+
+    def rename(path: Path, to: Path) -> Path:
+        if path.name == "config" and path.parent.name.startswith(".restoring-"):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return really(path, to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    done = run(*restore, "--to", site / "out", "--force")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{site / 'out'} holds accounts, audit of the backup, and not its config" in done.stderr
+    assert "set aside there: config.before-1" in done.stderr
+    assert "Input/output error" in done.stderr
+    assert sorted(path.name for path in (site / "out").iterdir()) == ["accounts", "audit", "config.before-1"]
+
+
+def test_restored_keys_that_cannot_be_used_are_told_before_anything_takes_its_place(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = backed_up(site, "--with-keys")
+
+    def refused(_: Path) -> Keys:
+        raise KeysRefused("sealing.json: not this")
+
+    monkeypatch.setattr("gateway.cli.restore.load_keys", refused)
+    done = run(*restore, "--to", site / "out")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "nothing was restored: the restored keys cannot be used" in done.stderr
+    assert list((site / "out").iterdir()) == []
+
+
+def test_a_restored_log_that_takes_no_entry_is_told_with_what_is_there(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = backed_up(site, "--with-keys")[:-2]
+
+    @contextmanager
+    def full(*_: object, **__: object) -> Iterator[OperatorLog]:
+        raise AuditUnavailable("the disk is full")
+        yield
+
+    monkeypatch.setattr("gateway.cli.restore.operator_log", full)
+    done = run(*restore, "--config", site / "none.yaml", "--to", site / "out")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{site / 'out'} holds accounts, audit, config, keys of the backup" in done.stderr
+    assert "not recorded" in done.stderr
+    assert "the disk is full" in done.stderr
 
 
 @pytest.mark.parametrize(

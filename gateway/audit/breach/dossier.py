@@ -13,6 +13,7 @@ import msgspec
 from gateway.audit.breach.footing import Footing, Reading, stand
 from gateway.audit.breach.seal import digest_file
 from gateway.audit.breach.sorting import sorted_sights
+from gateway.audit.cells import cell_text
 from gateway.audit.checkpoint import Checkpoint, VerifierKey
 from gateway.audit.scope import Asked, Exposure, Scope, Shown, Sight, Survey
 
@@ -25,7 +26,6 @@ COLUMNS = (
 Progress = Callable[[str], Callable[[int], None]]
 _LIST, _CSV = "exposures", "exposures.csv"
 _TELL_EVERY = 1_000
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _write_csv(dossier: Dossier) -> str:
 
 def _cells(one: Exposure, letter: str) -> tuple[str | int, ...]:
     return (
-        _harmless(one.patient),
+        cell_text(one.patient),
         letter,
         one.opened,
         one.listed,
@@ -182,18 +182,13 @@ def _cells(one: Exposure, letter: str) -> tuple[str | int, ...]:
         _joined(one.apps),
         _joined(one.establishments),
         one.bytes,
-        _harmless(" ".join([f"{writer}:{seq}" for writer, seq in one.evidence])),
+        cell_text(" ".join([f"{writer}:{seq}" for writer, seq in one.evidence])),
     )
 
 
 @lru_cache(maxsize=1_024)
 def _joined(names: tuple[str, ...]) -> str:
-    return _harmless(" ".join(names))
-
-
-def _harmless(text: str) -> str:
-    # Spreadsheets run cells that begin so; an apostrophe makes them text (OWASP, CSV injection).
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return cell_text(" ".join(names))
 
 
 def rfc3339(at_ms: int) -> str:

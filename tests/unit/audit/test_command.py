@@ -1,8 +1,10 @@
 """``ecluse audit`` as auditors use it."""
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -194,6 +196,24 @@ def test_an_answer_can_be_a_file_of_its_owner_only(
         names = relation.columns
         rows = [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
         assert [{name: value for name, value in row.items() if value is not None} for row in rows] == expected
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_an_answer_that_cannot_be_written_leaves_the_file_of_before_and_nothing_else(
+    audit_dir: Path, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"answer{ending}"
+    path.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    found = run("query", "--audit-dir", audit_dir, "--copy", "-o", path)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert found.stderr == f"ecluse: {path} could not be written: No space left on device\n"
+    assert path.read_text() == "old"
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, "audit"}
 
 
 def test_the_id_in_clear_can_come_by_standard_input(

@@ -201,3 +201,13 @@ def test_a_lie_in_the_escrow_is_told_and_not_believed(site: Path) -> None:
     found = run(site, named(site, "4712"), *with_identity(site), "--json")
     assert json.loads(found.stdout)["id"] == "4712"
     assert "1 entries contradict" in found.stderr
+
+
+def test_a_numbering_that_looks_like_a_formula_is_text_in_a_spreadsheet(site: Path) -> None:
+    system = "=cmd|'/c calc'!A1"
+    (asked,) = pseudonyms(load_keys(site / "keys").pseudonyms, system, "4711")[:1]
+    (site / "ids.csv").write_text("4711\n")
+    found = run(
+        site, asked, "--candidates", site / "ids.csv", "--system", system, "--reason", "art. 34", "--csv"
+    )
+    assert list(csv.reader(io.StringIO(found.stdout)))[1] == [asked, f"'{system}", "4711"]

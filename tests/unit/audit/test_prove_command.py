@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from gateway.audit import files
@@ -12,6 +13,7 @@ from gateway.audit.cosignature import WitnessSecret, cosign, with_lines
 from gateway.audit.encoding import decode, encode
 from gateway.audit.segments import Journal
 from gateway.audit.witnessed import keep_cosigned
+from gateway.cli import audit_prove
 from gateway.configuration import init_keys, load_keys
 from tests.unit.audit.logs import SALT, an_event
 from tests.unit.audit.test_command import Ran, run
@@ -217,3 +219,16 @@ def test_a_wrong_question_is_told(
     found = run(*(places.get(argument, argument) for argument in arguments))
     assert found.exit_code == 2
     assert said in found.stderr
+
+
+def test_what_the_engine_says_of_an_entry_is_not_repeated(
+    audit_dir: Path, keys_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*_: object) -> list[dict[str, object]]:
+        raise duckdb.ConversionException("could not read '4711 DUPONT'")
+
+    monkeypatch.setattr(audit_prove, "ask", refusing)
+    refused = prove(audit_dir, keys_dir, "ref9")
+    assert refused.exit_code == 2
+    assert "the proof could not be made: the engine refuses (ConversionException)" in refused.stderr
+    assert "DUPONT" not in refused.stderr

@@ -152,7 +152,7 @@ def test_entries_after_the_last_checkpoint_are_kept(tmp_path: Path) -> None:
     assert parse((log / "checkpoint").read_bytes()).size == 8
 
 
-@pytest.mark.parametrize("junk", [b"\0" * 700 + b"\n", b"{}\n", b'{"v":1,"seq":9}\n', b"\0\0\0\n{\n"])
+@pytest.mark.parametrize("junk", [b"\0" * 700 + b"\n", b"{}\n", b'{"v":1}\n', b"\0\0\0\n{\n"])
 def test_what_the_disk_made_up_after_a_power_cut_is_cut(tmp_path: Path, junk: bytes) -> None:
     log = tmp_path / "gw"
     write(log, 5)
@@ -160,6 +160,72 @@ def test_what_the_disk_made_up_after_a_power_cut_is_cut(tmp_path: Path, junk: by
         file.write(junk)
     made, recovery = reopen(log)
     assert (made.size, recovery) == (5, Recovery(len(junk), 0))
+    made.close()
+
+
+def unsigned(log: Path, count: int) -> bytes:
+    """Let a journal write *count* entries and be killed before it signs them; return its segment."""
+    made, _ = reopen(log)
+    for _ in range(count):
+        made.commit([encode(an_event(made.size), seq=made.size, salt=SALT)])
+    made.release()
+    return files.segment_path(log, 0).read_bytes()
+
+
+def test_entries_that_somebody_appended_are_never_signed(tmp_path: Path) -> None:
+    """Whoever can write to the files, and has no key, cannot have the next start sign his entries."""
+    log = tmp_path / "gw"
+    write(log, 2)
+    unsigned(log, 2)
+    forged = b"".join(encode(an_event(seq), seq=seq, salt=SALT) + b"\n" for seq in (4, 5))
+    with files.segment_path(log, 0).open("ab") as file:
+        file.write(forged)
+    made, recovery = reopen(log)
+    aside = log / "0000000000.foreign-1"
+    assert (made.size, recovery) == (4, Recovery(len(forged), 2, 2, aside))
+    assert aside.read_bytes() == forged
+    made.close()
+    assert [decode(line)["seq"] for line in lines(log)] == [0, 1, 2, 3]
+    assert parse((log / "checkpoint").read_bytes()).size == 4
+
+
+def edited(data: bytes) -> bytes:
+    return data[::-1].replace(b"nitram.rd", b"dnarud.rd", 1)[::-1]
+
+
+def other_mark(data: bytes) -> bytes:
+    at = data.rfind(b'","seq"') - 1
+    return data[:at] + (b"0" if data[at : at + 1] != b"0" else b"1") + data[at + 1 :]
+
+
+def renumbered(data: bytes) -> bytes:
+    return data.replace(b'"seq":3', b'"seq":2')
+
+
+@pytest.mark.parametrize("change", [edited, other_mark, renumbered])
+def test_an_unsigned_entry_that_was_changed_is_put_aside(
+    tmp_path: Path, change: Callable[[bytes], bytes]
+) -> None:
+    log = tmp_path / "gw"
+    write(log, 2)
+    data = unsigned(log, 2)
+    changed = change(data)
+    assert changed != data
+    files.segment_path(log, 0).write_bytes(changed)
+    made, recovery = reopen(log)
+    assert (made.size, recovery.unsigned, recovery.foreign) == (3, 1, 1)
+    made.close()
+
+
+def test_what_another_writer_of_the_site_wrote_is_foreign(tmp_path: Path) -> None:
+    for name in ("gw-1", "gw-2"):
+        write(tmp_path / name, 2)
+    unsigned(tmp_path / "gw-1", 1)
+    theirs = unsigned(tmp_path / "gw-2", 1).splitlines(keepends=True)[-1]
+    path = files.segment_path(tmp_path / "gw-1", 0)
+    path.write_bytes(b"".join([*path.read_bytes().splitlines(keepends=True)[:-1], theirs]))
+    made, recovery = reopen(tmp_path / "gw-1")
+    assert (made.size, recovery.foreign) == (2, 1)
     made.close()
 
 

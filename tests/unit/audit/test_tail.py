@@ -106,9 +106,10 @@ def test_what_a_writer_cuts_after_a_crash_is_not_read_twice(tmp_path: Path) -> N
     tail = Tail([tmp_path], {})
     assert seqs(tail) == [0, 1, 2]
     path = files.segment_path(log.journal.directory, 0)
-    path.write_bytes(path.read_bytes()[:-5])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
     assert seqs(tail) == []
-    path.write_bytes(path.read_bytes().rpartition(b"\n")[0] + b"\n" + line(2) + b"\n" + line(3) + b"\n")
+    path.write_bytes(whole + line(3) + b"\n")
     assert 3 in seqs(tail)
 
 

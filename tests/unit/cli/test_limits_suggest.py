@@ -1,7 +1,9 @@
 """``ecluse limits suggest`` over a real journal: table, JSON, page, and the record of the asking."""
 
+import errno
 import io
 import json
+import os
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -138,6 +140,22 @@ def test_the_table_and_the_page_show_no_raw_text_of_the_log(
     assert "src=" not in text
 
 
+def test_a_page_that_cannot_be_written_leaves_the_page_of_before_and_nothing_else(
+    audit_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "caps.html"
+    page.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    ran = run("--audit-dir", audit_dir, "--copy", "--html", page, "--days", "30", "--realm", "region")
+    assert (ran.exit_code, "could not be written" in ran.stderr) == (2, True), ran.stderr
+    assert page.read_text() == "old"
+    assert {one.name for one in tmp_path.iterdir()} == {page.name, "audit"}
+
+
 def test_the_asking_is_recorded_with_its_reason(audit_dir: Path, keys_dir: Path) -> None:
     assert run("--audit-dir", audit_dir, "--keys-dir", keys_dir).exit_code == 2
     ran = run("--audit-dir", audit_dir, "--keys-dir", keys_dir, "--reason", "two weeks of observe", "--json")
@@ -164,7 +182,9 @@ def test_present_caps_come_from_the_configuration(audit_dir: Path, tmp_path: Pat
     config = write_configuration(tmp_path, 8443, 8000)
     init_keys(tmp_path / "keys")
     text = config.read_text("utf-8")
-    config.write_text(text.replace("  demo:\n", "  region:\n", 1), "utf-8")
+    config.write_text(
+        text.replace("  demo:\n", "  region:\n    classes: {ward: {patients_10min: 40}}\n", 1), "utf-8"
+    )
     app = tmp_path / "parcours.yaml"
     app.write_text(app.read_text("utf-8").replace("realm: demo", "realm: region"), "utf-8")
     assert audit_dir == tmp_path / "audit"

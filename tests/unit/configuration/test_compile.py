@@ -165,7 +165,7 @@ def test_services_have_networks_and_a_class_of_their_own() -> None:
     limits = {limit.control: limit for limit in loaded.realms["chu"].classes[service.account_class].limits}
     assert limits[Control.PATIENTS_10MIN] == Limit(Control.PATIENTS_10MIN, 80, soft=40)
     assert limits[Control.PATIENTS_1H] == Limit(Control.PATIENTS_1H, 160, Mode.OBSERVE, 80)
-    assert limits[Control.PATIENTS_24H].hard == 300
+    assert limits[Control.PATIENTS_24H].hard == 200
 
 
 def test_hosts_and_origin_as_browsers_see_them() -> None:
@@ -181,12 +181,12 @@ def test_basic_on_every_page() -> None:
     assert (app.flow, app.basic, app.logins) == (Flow.BEFORE_LOGIN, Basic.LOGIN, ())
 
 
-# The two columns of behaviour, part 6; it has none for sightings.
-HARD = (60, 40, 120, 300, 1_000, 2_000, 100_000_000, 20, 60, 200)
-SOFT = (30, 20, 60, 150, 500, 600, 30_000_000, 5, 20, 100)
+# docs/limits.md says where each comes from.
+HARD = (60, 80, 120, 200, 400, 2_000, 100_000_000, 20, 60, 200)
+SOFT = (30, 40, 60, 100, 200, 600, 30_000_000, 5, 20, 100)
 
 
-def test_built_in_classes_have_the_numbers_of_the_behaviour() -> None:
+def test_built_in_classes_have_the_numbers_that_are_explained() -> None:
     classes = policy("smallest").realms["chu"].classes
     assert classes["standard"] == LimitSet(
         "standard",
@@ -195,19 +195,18 @@ def test_built_in_classes_have_the_numbers_of_the_behaviour() -> None:
         ),
     )
     heavy = {limit.control: limit.hard for limit in classes["heavy"].limits}
-    assert (heavy[Control.PATIENTS_24H], heavy[Control.PATIENTS_7D]) == (600, 2_500)
+    assert (heavy[Control.PATIENTS_24H], heavy[Control.PATIENTS_7D]) == (450, 1_000)
     assert all(limit.soft == limit.hard for limit in classes["grace"].limits)
     assert {limit.hard for limit in classes["grace"].limits} == {
         60,
-        10,
+        20,
         30,
-        75,
-        250,
+        50,
+        100,
         500,
         25_000_000,
         5,
         15,
-        50,
     }
     ward = {limit.control: limit.hard for limit in classes["ward"].limits}
     assert (ward[Control.PATIENTS_24H], ward[Control.PATIENTS_1H]) == (200, 120)
@@ -269,9 +268,9 @@ def test_identify_ignores_the_id_itself(name: str) -> None:
         ("patients_24h: {hard: 200, soft: 200}", 200),
         ("patients_24h: {hard: 200}, soft_share: 0.25", 50),
         ("patients_24h: {hard: 200, soft: 30}, soft_share: 1", 30),
-        ("soft_share: 1", 300),
-        ("soft_share: 0.1", 30),
-        ("mode: soft", 150),
+        ("soft_share: 1", 200),
+        ("soft_share: 0.1", 20),
+        ("mode: soft", 100),
     ],
 )
 def test_the_soft_bound_is_written_or_a_share(written: str, soft: int) -> None:

@@ -18,7 +18,7 @@ from gateway.vocabulary.records import REVEALING
 def test_it_loads_with_the_promised_cap(tmp_path: Path) -> None:
     policy = load(write_configuration(tmp_path, 8443, 9000)).policy
     limits = {limit.control: limit.hard for limit in policy.realms[REALM].classes["standard"].limits}
-    assert limits[Control.PATIENTS_10MIN] == 40
+    assert limits[Control.PATIENTS_10MIN] == 80
 
 
 def test_every_class_of_the_people_exists(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 """``ecluse breach`` as a data-protection officer uses it, on real journals."""
 
 import csv
+import errno
 import io
 import json
 import re
+import stat
 import sys
 import zlib
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from gateway.audit import files
@@ -18,7 +22,7 @@ from gateway.audit.breach.letters import NEVER_ASKED
 from gateway.audit.checkpoint import LOG_NAME, verifier_of
 from gateway.audit.encoding import decode, encode
 from gateway.audit.segments import Journal
-from gateway.cli import main
+from gateway.cli import breach, main
 from gateway.configuration import init_keys, load_keys
 from gateway.vocabulary.events import AuditEvent, EventKind
 from tests.people import CLERK_LEA, DR_MARTIN, NURSE_BEN
@@ -142,6 +146,50 @@ def test_the_list_names_every_patient_once_with_how_and_by_which_entries(office:
     assert paul["evidence"] == "gateway:2 gateway.n2:0"
     assert "2 patients (1 opened) in 3 answers; medical routes served 0" in made.stdout
     assert "stands on ecluse/gateway: first 6 entries" in made.stdout
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "html", "pdf"])
+def test_a_report_whose_signature_cannot_be_written_leaves_both_of_before(
+    office: Office, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = office.audit_dir.parent
+    assert office.scope(form, "one").exit_code == 0
+    assert {stat.S_IMODE((folder / name).stat().st_mode) for name in ("one", "one.sig")} == {0o600}
+    before = office.read("one"), office.read("one.sig")
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        failed = office.scope(form, "one", "--notification", "complete")
+    assert (failed.exit_code, "No space left" in failed.stderr) == (2, True), failed.stderr
+    assert (office.read("one"), office.read("one.sig")) == before
+    assert {path.name for path in folder.iterdir()} == {"audit", "one", "one.sig"}
+    assert office.verify("one").exit_code == 0
+
+
+def test_no_report_takes_its_place_where_its_signature_cannot(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = office.audit_dir.parent
+    (folder / "one").write_text("old")
+    (folder / "one.sig").mkdir()
+    failed = office.scope("csv", "one")
+    assert (failed.exit_code, "one.sig could not be written" in failed.stderr) == (2, True), failed.stderr
+    (folder / "one.sig").rmdir()
+    really = Path.replace
+
+    def replace(draft: Path, place: Path) -> Path:
+        if place.name == "one.sig":
+            raise OSError(errno.EIO, "Input/output error")
+        return really(draft, place)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    failed = office.scope("csv", "one")
+    assert (failed.exit_code, "one.sig could not be written" in failed.stderr) == (2, True), failed.stderr
+    assert office.read("one") == b"old"
+    assert {path.name for path in folder.iterdir()} == {"audit", "one"}
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "html", "pdf"])
@@ -387,3 +435,25 @@ def test_a_hostile_login_is_text_in_every_form(office: Office) -> None:
     page = office.read("x.html").decode()
     assert "</table><b>" not in page
     assert hostile in json.loads(office.read("x.json"))["events"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (duckdb.ConversionException("could not read '4711 DUPONT'"), "engine refuses (ConversionException)"),
+        (duckdb.OutOfMemoryException("failed to pin block of DUPONT"), "ask for a shorter period"),
+        (duckdb.IOException("No files found: part.parquet\nand more"), "No files found: part.parquet"),
+    ],
+)
+def test_what_the_engine_says_of_an_entry_is_not_repeated(
+    office: Office, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error, said: str
+) -> None:
+    def refusing(*_: object) -> Iterator[dict[str, Any]]:
+        raise error
+
+    monkeypatch.setattr(breach, "ask", refusing)
+    refused = office.scope("csv", "persons.csv")
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+    assert "DUPONT" not in refused.stderr
+    assert not (office.audit_dir.parent / "persons.csv").exists()

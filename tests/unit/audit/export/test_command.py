@@ -100,9 +100,22 @@ def test_a_file_is_for_its_owner_and_stands_whole_or_not_at_all(
     failed = export(audit_dir, keys_dir, "--format", "fhir", "-o", place)
     assert failed.exit_code == 2
     assert place.read_bytes() == before
-    assert not place.with_name("out.ndjson.new").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"audit", place.name}
     nowhere = export(audit_dir, keys_dir, "--format", "fhir", "-o", tmp_path / "no" / "out")
-    assert (nowhere.exit_code, "could not be made" in nowhere.stderr) == (2, True)
+    assert nowhere.exit_code == 2
+    assert f"{tmp_path / 'no' / 'out'} could not be written: No such file or directory" in nowhere.stderr
+
+
+def test_a_file_that_waits_under_a_name_of_ours_is_not_written(
+    audit_dir: Path, keys_dir: Path, tmp_path: Path
+) -> None:
+    place, waiting = tmp_path / "out.ndjson", tmp_path / "out.ndjson.new"
+    waiting.write_text("anybody's")
+    waiting.chmod(0o666)
+    made = export(audit_dir, keys_dir, "--format", "fhir", "-o", place, "--app", "demo")
+    assert made.exit_code == 0, made.stderr
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert (waiting.read_text(), stat.S_IMODE(waiting.stat().st_mode)) == ("anybody's", 0o666)
 
 
 @pytest.mark.parametrize(
