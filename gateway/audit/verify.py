@@ -17,8 +17,6 @@ from gateway.audit.files import LogDamaged
 from gateway.audit.merkle import Frontier, leaf_hash
 from gateway.audit.purges import claims, is_operators
 
-__all__ = ["Broken", "CannotRead", "Verified", "open_checkpoint", "purged_on_record", "verify_log"]
-
 _PROGRESS_EVERY = 10_000
 _ANY = 1 << 62
 

@@ -8,8 +8,15 @@ import click
 import msgspec
 
 from gateway.audit import files
-from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey, parse_verifier_key
-from gateway.audit.verify import Broken, CannotRead, Verified, open_checkpoint, verify_log
+from gateway.audit.checkpoint import (
+    LOG_NAME,
+    Checkpoint,
+    CheckpointRefused,
+    VerifierKey,
+    open_checkpoint,
+    parse_verifier_key,
+)
+from gateway.audit.verify import Broken, CannotRead, Verified, verify_log
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.audit_account import account
 from gateway.cli.audit_checkpoint import exchange

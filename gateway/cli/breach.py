@@ -18,14 +18,13 @@ from gateway.audit.breach.footing import NotYetSigned, ReadingDiffers
 from gateway.audit.breach.pdf import PdfMissing
 from gateway.audit.breach.report import Form, write_report
 from gateway.audit.breach.seal import SUFFIX, open_seal, seal
-from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey
+from gateway.audit.checkpoint import LOG_NAME, Checkpoint, CheckpointRefused, VerifierKey, open_checkpoint
 from gateway.audit.drafts import drafts
 from gateway.audit.encoding import visible
 from gateway.audit.files import LogDamaged
 from gateway.audit.manifest import ManifestDamaged
 from gateway.audit.query import Question, ask
 from gateway.audit.scope import Asked
-from gateway.audit.verify import open_checkpoint
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail
 from gateway.cli.account_logins import LoginsRefused, read_logins
 from gateway.cli.audit_consult import consult_options, moment, open_consultation, why_unread
