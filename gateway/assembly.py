@@ -235,7 +235,6 @@ async def open_for_watcher(config_path: Path) -> AsyncIterator[Lookout]:
 __all__ = [
     "Lookout",
     "Office",
-    "local_user",
     "note",
     "open_for_operator",
     "open_for_watcher",

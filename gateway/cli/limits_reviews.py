@@ -4,13 +4,15 @@ from typing import Any
 
 import click
 
-from gateway.assembly import Office, local_user
+from gateway.assembly import Office
 from gateway.audit.encoding import visible
+from gateway.audit.operator import local_user
 from gateway.audit.query import Question, ask
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.account_office import Row, run, show_rows, time_text
+from gateway.cli.account_office import run
 from gateway.cli.audit_consult import moment, open_consultation, patiently, reading
+from gateway.cli.common import Row, show_rows, time_text
 from gateway.clock import SystemClock
 from gateway.vocabulary.events import AuditEvent, EventKind
 
