@@ -12,7 +12,7 @@ import click
 from gateway.accounts.account import Account
 from gateway.accounts.invitation import RANDOM_BYTES, new_invitation
 from gateway.accounts.store import Changed, ChangeRefused, Labels
-from gateway.assembly import Office
+from gateway.assembly.office import Office
 from gateway.audit.describe import session_label
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.account_change import change, recorded

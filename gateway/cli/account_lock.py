@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gateway.accounts.store import Changed, Labels
-from gateway.assembly import Office
+from gateway.assembly.office import Office
 from gateway.audit.encoding import visible
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.account_change import recorded

@@ -8,7 +8,7 @@ import click
 
 from gateway.accounts.account import Account
 from gateway.accounts.store import Labels
-from gateway.assembly import Office, open_for_operator
+from gateway.assembly.office import Office, open_for_operator
 from gateway.audit.operator import local_user
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_FAULT, fail

@@ -7,7 +7,7 @@ from rich.progress import track
 
 from gateway.accounts.sealing import SealBroken, seal, sealed_under, unseal
 from gateway.accounts.verification import SEALED_FACTOR
-from gateway.assembly import Office
+from gateway.assembly.office import Office
 from gateway.cli.account_office import run
 from gateway.vocabulary.events import AuditEvent
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from gateway.assembly import Office
+from gateway.assembly.office import Office
 from gateway.audit.encoding import visible
 from gateway.audit.operator import local_user
 from gateway.audit.query import Question, ask

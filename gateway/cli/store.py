@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from gateway.assembly import open_store
+from gateway.assembly.store import open_store
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditUnavailable
