@@ -20,7 +20,7 @@ from mitmproxy.addonmanager import Loader
 from addons.guard import Guard
 from addons.sentinel import Sentinel
 from addons.upstreams import Upstreams
-from gateway.assembly import open_services
+from gateway.assembly.services import open_services
 from gateway.configuration import ConfigurationFaults, load
 from gateway.engine import Engine
 

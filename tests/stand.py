@@ -25,7 +25,7 @@ from gateway.accounts.names import account_ref
 from gateway.accounts.sealing import seal
 from gateway.accounts.store import Labels
 from gateway.accounts.verification import SEALED_FACTOR
-from gateway.assembly import open_services
+from gateway.assembly.services import open_services
 from gateway.cli.serve import door_settings
 from gateway.configuration import Loaded, init_keys, load
 from gateway.engine import Engine

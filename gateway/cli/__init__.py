@@ -1,8 +1,8 @@
 """The command line: one file a noun, loaded only when it is called."""
 
 import difflib
-import importlib
 import os
+import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
@@ -19,60 +19,88 @@ EXIT_FAULT: Final = 2
 
 DEFAULT_CONFIG: Final = "/etc/ecluse/ecluse.yaml"
 
-# Name, module and one line each: the help needs no command's imports.
-_COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "serve": ("gateway.cli.serve", "Run the gateway."),
-    "demo": ("gateway.cli.demo", "Run a small e-health app with the gateway in front of it."),
-    "config": ("gateway.cli.config", "Check, explain and reload the configuration."),
-    "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
-    "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
-    "canary": ("gateway.cli.canary", "Set decoys: opening one locks the account."),
-    "alerts": ("gateway.cli.alerts", "List alerts, try where they go, acknowledge them."),
-    "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
-    "limits": ("gateway.cli.limits", "Show bounds and their use, review emergency accesses, propose caps."),
-    "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),
-    "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),
-    "backup": ("gateway.cli.backup", "Back up accounts, audit log, configuration and keys, encrypted."),
-    "restore": ("gateway.cli.restore", "Read a backup back, and hold it against its manifest."),
-    "store": ("gateway.cli.store", "Look at the store, adopt an emptied one."),
+Listed = dict[str, tuple[str, str]]
+"""Commands by name: ``module:attribute`` and the line of the help, which so needs no command's imports."""
+
+_COMMANDS: Final[Listed] = {
+    "serve": ("gateway.cli.serve:serve", "Run the gateway until SIGTERM; SIGHUP reloads the configuration."),
+    "demo": ("gateway.cli.demo:demo", "Run a small e-health app with the gateway in front of it."),
+    "config": ("gateway.cli.config:config", "Check, explain and reload the configuration."),
+    "keys": (
+        "gateway.cli.keys:keys",
+        "Make the gateway's keys, replace and drop them, show their public parts.",
+    ),
+    "account": ("gateway.cli.account:account", "Invite people, lock and unlock accounts, list sessions."),
+    "canary": (
+        "gateway.cli.canary:canary",
+        "Set, list and remove decoys: opening or exporting one locks the account and alarms.",
+    ),
+    "alerts": (
+        "gateway.cli.alerts:alerts",
+        "List alerts, try where they go, note that somebody has looked at them.",
+    ),
+    "audit": ("gateway.cli.audit:audit", "Query, follow and verify the audit log."),
+    "limits": (
+        "gateway.cli.limits:limits",
+        "Show the bounds of an account and their use, review emergency accesses, propose caps.",
+    ),
+    "witness": (
+        "gateway.cli.witness:witness",
+        "Cosign the logs of neighbours, so that none of them rewrites its past unseen.",
+    ),
+    "breach": (
+        "gateway.cli.breach:breach",
+        "Tell exactly who was exposed by stolen accounts, with the papers for authority and persons.",
+    ),
+    "backup": (
+        "gateway.cli.backup:backup",
+        "Write one file that only its recipients can read, while the gateway runs.",
+    ),
+    "restore": ("gateway.cli.restore:restore", "Read a backup back."),
+    "store": ("gateway.cli.store:store", "Look at the store, adopt an emptied one."),
 }
 
 
-class _Nouns(click.Group):
+class LazyGroup(click.Group):
     """A group that imports a command's module when the command is called, and not before."""
 
+    def __init__(self, *arguments: Any, listed: Listed, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.listed: Final = listed
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the commands in the order of a working day."""
-        return list(_COMMANDS)
+        """Return the commands in the order they are listed in."""
+        return list(self.listed)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import and return the command *cmd_name*, None when there is none."""
-        entry = _COMMANDS.get(cmd_name)
+        entry = self.listed.get(cmd_name)
         if entry is None:
             return None
-        command = getattr(importlib.import_module(entry[0]), cmd_name)
+        command = pkgutil.resolve_name(entry[0])
         if not isinstance(command, click.Command):
-            raise TypeError(f"{entry[0]}.{cmd_name} is not a command")
+            raise TypeError(f"{entry[0]} is not a command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the table of commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in _COMMANDS.items()])
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in self.listed.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a misspelt one gets a suggestion."""
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Commands: {', '.join(_COMMANDS)}."
+        if args and args[0] not in self.listed and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self.listed, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Commands: {', '.join(self.listed)}."
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
 
 @click.group(
-    cls=_Nouns,
+    cls=LazyGroup,
+    listed=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example:  ecluse config check --config /etc/ecluse/ecluse.yaml",
 )

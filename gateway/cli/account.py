@@ -12,24 +12,14 @@ import click
 from gateway.accounts.account import Account
 from gateway.accounts.invitation import RANDOM_BYTES, new_invitation
 from gateway.accounts.store import Changed, ChangeRefused, Labels
-from gateway.assembly import Office
+from gateway.assembly.office import Office
 from gateway.audit.describe import session_label
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.account_change import change, recorded
 from gateway.cli.account_lock import lock
-from gateway.cli.account_office import (
-    Row,
-    event_of,
-    people_of,
-    realm_of,
-    realm_option,
-    reason_option,
-    run,
-    show_rows,
-    standing_of,
-    time_text,
-)
+from gateway.cli.account_office import event_of, people_of, realm_of, run, standing_of
 from gateway.cli.account_people import PeopleRefused, Person, read_people
+from gateway.cli.common import Row, realm_option, reason_option, show_rows, time_text
 from gateway.policy.policy import Realm
 from gateway.sessions.store import Session
 from gateway.valkey.client import StoreUnavailable

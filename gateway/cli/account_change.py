@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 import click
 
 from gateway.accounts.store import Changed, ChangeRefused
-from gateway.assembly import Office
+from gateway.assembly.office import Office
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_REFUSED
-from gateway.cli.account_office import Row, event_of, people_of, realm_of, run, show_rows
+from gateway.cli.account_office import event_of, people_of, realm_of, run
 from gateway.cli.account_people import Person
+from gateway.cli.common import Row, show_rows
 from gateway.vocabulary.events import AuditEvent, EventKind
 
 Act = Callable[[Office, Person], Awaitable[Changed | ChangeRefused]]

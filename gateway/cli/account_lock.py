@@ -7,21 +7,14 @@ from pathlib import Path
 import click
 
 from gateway.accounts.store import Changed, Labels
-from gateway.assembly import Office
+from gateway.assembly.office import Office
 from gateway.audit.encoding import visible
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
 from gateway.cli.account_change import recorded
 from gateway.cli.account_logins import LoginsRefused, Typed, read_logins
-from gateway.cli.account_office import (
-    Row,
-    event_of,
-    realm_of,
-    realm_option,
-    reason_option,
-    run,
-    show_rows,
-)
+from gateway.cli.account_office import event_of, realm_of, run
 from gateway.cli.account_people import PeopleRefused, Person, person
+from gateway.cli.common import Row, realm_option, reason_option, show_rows
 from gateway.policy.policy import Realm
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.events import EventKind

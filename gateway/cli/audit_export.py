@@ -16,11 +16,12 @@ from gateway.audit.export.formats import FORMATS, texts
 from gateway.audit.query import Question
 from gateway.cli import EXIT_DONE, config_option
 from gateway.cli.audit_consult import consult_options, open_consultation, reading
+from gateway.cli.audit_query import query
 from gateway.cli.progress import progress
 from gateway.configuration import Loaded
 
 _PROGRESS_EVERY = 1_000
-_NO_FILTERS = frozenset({"newest", "limit"})
+_FILTERS = (Question.__dataclass_fields__.keys() | {"system"}) - {"newest", "limit"}
 
 
 def observer_of(loaded: Loaded | None) -> Observer:
@@ -100,11 +101,8 @@ def export(
     return EXIT_DONE
 
 
-def with_filters_of(query: click.Command) -> click.Command:
-    """Return the export command with every filter that *query* has, so that both mean the same."""
-    names = (Question.__dataclass_fields__.keys() | {"system"}) - _NO_FILTERS
-    export.params[1:1] = [param for param in query.params if param.name in names]
-    return export
+# The filters are those of query, so that both mean the same.
+export.params[1:1] = [param for param in query.params if param.name in _FILTERS]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import click
 
 from gateway import telemetry
 from gateway.alerts import OutboxRefused, deliver
-from gateway.assembly import Lookout, open_for_watcher
+from gateway.assembly.lookout import Lookout, open_for_watcher
 from gateway.audit.tail import Tail
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail

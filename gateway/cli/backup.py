@@ -15,7 +15,7 @@ import click
 
 from gateway import __version__
 from gateway.age import AgeRefused, Identity, Recipient, read_recipients
-from gateway.assembly import open_store
+from gateway.assembly.store import open_store
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, VerifierKey
 from gateway.audit.files import LogDamaged

@@ -6,12 +6,11 @@ import sys
 import click
 import msgspec
 
-from gateway.assembly import local_user
 from gateway.audit.checkpoint import LOG_NAME
-from gateway.audit.operator import operator_log
+from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.account_office import reason_option, time_text
+from gateway.cli.common import reason_option, time_text
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import Loaded

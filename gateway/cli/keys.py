@@ -3,31 +3,22 @@
 import base64
 import json
 import secrets
-from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import track
 
-from gateway.accounts.sealing import SealBroken, seal, sealed_under, unseal
-from gateway.accounts.verification import SEALED_FACTOR
-from gateway.assembly import Office
 from gateway.audit.checkpoint import LOG_NAME, verifier_of
 from gateway.audit.files import verifier_keys
 from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.account_office import run
+from gateway.cli.common import reason_option
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import KeysRefused, Loaded, init_keys, public_key, rotate_key
 from gateway.configuration.keys import DROPPED, PURPOSES, ROTATED, drop_key, prepared
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import KeyRing
-
-_WORTH_A_BAR = 1_000
-"""Fewer factors are sealed within a second."""
 
 
 @click.group(epilog="Example:  ecluse keys init --dir /etc/ecluse/keys")
@@ -105,7 +96,6 @@ _THEN = {
     "assertion": "Applications read the new public key from jwks.json, where the old one stays until it is dropped.",
     "checkpoint": "Give auditors the new verifier key of 'ecluse keys show'; they keep the old one for the past.",
 }
-_reason_option = click.option("--reason", required=True, help="Why; it stands in the audit log.")
 
 
 @keys.command(epilog='Example:  ecluse keys rotate sealing --reason "yearly, ticket 4711"')
@@ -115,7 +105,7 @@ _reason_option = click.option("--reason", required=True, help="Why; it stands in
     is_flag=True,
     help="Only put the new key into the ring, for every node to know before it is used.",
 )
-@_reason_option
+@reason_option
 @config_option
 @json_option
 def rotate(purpose: str, prepare: bool, reason: str, config_path: str, as_json: bool) -> int:
@@ -154,7 +144,7 @@ def rotate(purpose: str, prepare: bool, reason: str, config_path: str, as_json: 
 @keys.command(epilog='Example:  ecluse keys drop session 1a2b3c4d --reason "leaked with a backup"')
 @click.argument("purpose", type=click.Choice(DROPPED))
 @click.argument("kid")
-@_reason_option
+@reason_option
 @config_option
 @json_option
 def drop(purpose: str, kid: str, reason: str, config_path: str, as_json: bool) -> int:
@@ -169,7 +159,9 @@ def drop(purpose: str, kid: str, reason: str, config_path: str, as_json: bool) -
         why = "the current key" if kid == held.current else "no key"
         fail(f"{kid} is {why} of {purpose}: its old keys are {_old(held) or 'none'}", EXIT_REFUSED)
     if purpose == "sealing":
-        count = run(config_path, partial(_sealed_with, kid))
+        from gateway.cli.keys_factors import count_under  # noqa: PLC0415 - it brings the store and the engine
+
+        count = count_under(kid, config_path)
         if count:
             fail(
                 f"{count} second factors are sealed with {kid}: run 'ecluse keys reseal' first", EXIT_REFUSED
@@ -189,7 +181,7 @@ def drop(purpose: str, kid: str, reason: str, config_path: str, as_json: bool) -
 
 
 @keys.command(epilog='Example:  ecluse keys reseal --reason "yearly, ticket 4711"')
-@_reason_option
+@reason_option
 @config_option
 @json_option
 def reseal(reason: str, config_path: str, as_json: bool) -> int:
@@ -197,7 +189,11 @@ def reseal(reason: str, config_path: str, as_json: bool) -> int:
 
     Leaves with 1 when some could not be opened: those people have to be reset and invited again.
     """
-    done, broken = run(config_path, partial(_reseal, reason))
+    from gateway.cli.keys_factors import seal_anew  # noqa: PLC0415 - it brings the store and the engine
+
+    done, broken = seal_anew(
+        config_path, lambda policy_id, kid: _event(policy_id, "reseal", reason, ("kid", kid))
+    )
     if as_json:
         click.echo(json.dumps({"resealed": done, "broken": broken}))
     else:
@@ -209,41 +205,8 @@ def reseal(reason: str, config_path: str, as_json: bool) -> int:
     return EXIT_REFUSED if broken else EXIT_DONE
 
 
-async def _sealed_with(kid: str, office: Office) -> int:
-    return sum(sealed_under(value) == kid for value in (await office.accounts.sealed()).values())
-
-
-async def _reseal(reason: str, office: Office) -> tuple[int, list[str]]:
-    ring = office.keys.sealing
-    old = {
-        account_id: value
-        for account_id, value in (await office.accounts.sealed()).items()
-        if sealed_under(value) != ring.current
-    }
-    if old:
-        office.record(_event(office.policy.policy_id, "reseal", reason, ("kid", ring.current)))
-    done, broken = 0, []
-    for account_id, value in track(
-        old.items(), "Sealing anew", disable=len(old) < _WORTH_A_BAR, console=_stderr()
-    ):
-        try:
-            secret = unseal(ring, value, purpose=SEALED_FACTOR, account_id=account_id)
-        except SealBroken:
-            found = await office.accounts.get(account_id)
-            broken.append(found.login if found is not None else account_id)
-            continue
-        fresh = seal(ring, secret, purpose=SEALED_FACTOR, account_id=account_id)
-        # An account that was reset or enrolled meanwhile is left as it now is.
-        done += await office.accounts.reseal(account_id, value, fresh)
-    return done, broken
-
-
 def _old(ring: KeyRing) -> str:
     return ", ".join(kid for kid in ring.keys if kid not in {ring.current, prepared(ring)})
-
-
-def _stderr() -> Console:
-    return Console(stderr=True)
 
 
 def _event(policy_id: str, act: str, reason: str, *detail: tuple[str, str]) -> AuditEvent:

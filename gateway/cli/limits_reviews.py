@@ -10,8 +10,8 @@ from gateway.audit.operator import local_user, operator_log
 from gateway.audit.query import Question
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.account_office import Row, show_rows, time_text
 from gateway.cli.audit_consult import moment, open_consultation, patiently, reading
+from gateway.cli.common import Row, show_rows, time_text
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.vocabulary.events import AuditEvent, EventKind

@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from gateway.assembly import Office
+from gateway.assembly.office import Office
 from gateway.cli import EXIT_DONE, EXIT_REFUSED, config_option, fail, json_option
-from gateway.cli.account_office import people_of, realm_of, realm_option, run, time_text
+from gateway.cli.account_office import people_of, realm_of, run
+from gateway.cli.common import realm_option, time_text
 from gateway.limits.scaled import QUARANTINE_MILLI, scaled
 from gateway.limits.store import usage
 from gateway.limits.widened import widened

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.assembly import open_store
+from gateway.assembly.store import open_store
 from gateway.backup import accounts
 from gateway.backup.container import About, BackupRefused
 from gateway.configuration import Loaded, fingerprint

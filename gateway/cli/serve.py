@@ -15,7 +15,7 @@ from addons.guard import Guard
 from addons.master import DoorSettings, GateMaster, PortRefusedError
 from addons.wire import WireBounds
 from gateway import telemetry
-from gateway.assembly import note, open_services
+from gateway.assembly.services import note, open_services
 from gateway.audit.purges import justify
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_FAULT, config_option, fail

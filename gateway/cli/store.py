@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from gateway.assembly import local_user, open_store
+from gateway.assembly.store import open_store
 from gateway.audit.checkpoint import LOG_NAME
-from gateway.audit.operator import operator_log
+from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli.common import reason_option
 from gateway.cli.loading import keys_or_exit, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import Loaded, fingerprint
@@ -64,7 +65,7 @@ def status(config_path: str, as_json: bool) -> int:
 
 
 @store.command(epilog='Example:  ecluse store adopt --reason "restored on new hardware, ticket 4711"')
-@click.option("--reason", required=True, help="Why; it stands in the audit log.")
+@reason_option
 @click.option("--replace", is_flag=True, help="Take over a store that belongs to other gateways.")
 @config_option
 @json_option

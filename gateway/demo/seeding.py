@@ -9,7 +9,7 @@ from gateway.accounts.sealing import seal
 from gateway.accounts.store import AccountStore, Changed, Labels
 from gateway.accounts.totp import new_secret
 from gateway.accounts.verification import SEALED_FACTOR
-from gateway.assembly import open_for_operator
+from gateway.assembly.office import open_for_operator
 from gateway.clock import SystemClock
 from gateway.demo.children import ChildError
 from gateway.demo.configuration import REALM

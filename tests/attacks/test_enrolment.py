@@ -14,7 +14,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from gateway.accounts import recovery
 from gateway.accounts.store import Labels
-from gateway.assembly import local_user
+from gateway.audit.operator import local_user
 from gateway.engine import factor_pages
 from tests.attacks.factor import (
     about,

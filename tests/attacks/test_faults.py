@@ -20,7 +20,7 @@ import pytest_asyncio
 from ruamel.yaml import YAML
 
 from gateway import telemetry
-from gateway.assembly import open_services
+from gateway.assembly.services import open_services
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.verify import Broken, Verified, verify_log

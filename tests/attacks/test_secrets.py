@@ -24,7 +24,7 @@ from prometheus_client import generate_latest
 from selectolax.lexbor import LexborHTMLParser
 
 from gateway import telemetry
-from gateway.assembly import open_services
+from gateway.assembly.services import open_services
 from gateway.audit.export.formats import FORMATS
 from gateway.cli import main
 from gateway.cli.serve import reload

@@ -12,7 +12,7 @@ import pytest
 from gateway.accounts.names import account_ref
 from gateway.accounts.sealing import seal, sealed_under
 from gateway.accounts.verification import SEALED_FACTOR, Verified, verify_code
-from gateway.assembly import Office, open_for_operator
+from gateway.assembly.office import Office, open_for_operator
 from gateway.cli import main
 from gateway.configuration import fingerprint, init_keys, load_keys
 from gateway.policy.policy import FailureBudget

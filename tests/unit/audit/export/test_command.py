@@ -13,7 +13,8 @@ from gateway.audit.export.formats import FORMATS
 from gateway.audit.files import read_lines, segment_path
 from gateway.audit.query import pseudonyms
 from gateway.audit.segments import Journal
-from gateway.cli.audit import audit
+from gateway.cli.audit_export import export as export_command
+from gateway.cli.audit_query import query
 from gateway.configuration import init_keys, load_keys
 from gateway.configuration.schema import CollectorSpec
 from gateway.vocabulary.events import AuditEvent, EventKind
@@ -153,8 +154,8 @@ def test_the_number_for_examples_is_told(audit_dir: Path, keys_dir: Path) -> Non
 
 
 def test_the_filters_are_those_of_query_and_the_formats_those_of_the_configuration() -> None:
-    ours = {option for param in audit.commands["export"].params for option in param.opts}
-    theirs = {option for param in audit.commands["query"].params for option in param.opts}
+    ours = {option for param in export_command.params for option in param.opts}
+    theirs = {option for param in query.params for option in param.opts}
     assert {
         "--account",
         "--patient",
