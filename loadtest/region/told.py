@@ -82,7 +82,7 @@ def real_time(real: RealTime, virtual: Gang) -> None:
     """Print the fast thief at the real door beside the one in virtual time."""
     loot = next(iter(virtual.loot.values()))
     print(
-        f"\nIn real time through the proxy, one code gets a fast thief {real.patients} patients in {real.seconds} s "
+        f"\nIn real time through the proxy, a fast thief with codes gets {real.patients} patients in {real.seconds} s "
         f"and is then refused {real.refused} times; the bounds of ten minutes are {real.soft} and {real.cap}. "
         f"In virtual time, watched, a code is asked for at {_before(loot, loot.first_soft_us)}."
     )

@@ -151,7 +151,7 @@ async def bench(folder: Path, profile: str, child: Child, host: str = "") -> Asy
         def real(config: dict[str, Any]) -> None:
             config["apps"] = {profile: settings}
             # What is tried here are hard bounds; soft ones have tests of their own.
-            config["realms"]["region"] = {"classes": {"standard": {"soft_share": 1}}}
+            config["realms"]["region"] = {"classes": {"standard": {"soft_share": 1, "patients_10min": 40}}}
 
         async with stand(folder, changes=real) as gate:
             yield Bench(gate, tap, name)

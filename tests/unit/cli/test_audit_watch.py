@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from gateway import telemetry
 from gateway.alerts import OutboxRefused
-from gateway.assembly import Lookout
+from gateway.assembly.lookout import Lookout
 from gateway.cli import audit_watch, main
 from gateway.clock import SystemClock
 from gateway.configuration import load, load_keys

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.cli.account_office import Row, show_rows
+from gateway.cli.common import Row, show_rows
 
 ROWS: list[Row] = [{"login": "=cmd|'/c calc'!a1", "code": "7f3k-92qd", "sessions": 2, "display": None}]
 
