@@ -137,7 +137,7 @@ async def _others(settings: Settings) -> AsyncIterator[None]:
 
 def is_ready(services: Services) -> bool:
     """Tell whether records could be served now."""
-    return not services.stopping and services.audit.healthy and not services.store.down
+    return not services.stopping and services.audit.healthy and services.store.ready
 
 
 async def _until_stopped(services: Services, master: GateMaster, settings: Settings) -> None:
@@ -203,6 +203,7 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
             "keeper",
             "watcher",
             "store_url",
+            "store_replicas",
             "escrow_recipients",
         ),
     )

@@ -83,7 +83,14 @@ class VirtualStore(Store):
         self.command("FLUSHDB")
         self.command("SET", MARKER, STORE_ID)
 
-    async def call(self, function: str, keys: Sequence[Argument] = (), args: Sequence[Argument] = ()) -> Any:
+    async def call(
+        self,
+        function: str,
+        keys: Sequence[Argument] = (),
+        args: Sequence[Argument] = (),
+        *,
+        confirmed: bool = False,  # noqa: ARG002 - one server holds everything
+    ) -> Any:
         """Run *function* at the caller's time; the reply comes when the driver has made the trip."""
         command = (
             "FCALL", self._library.wire_name(function), len(keys) + 1, MARKER, *keys, self.store_id, *args,

@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from gateway.cli import main
 from gateway.configuration import init_keys, load
-from gateway.configuration.files import with_authorities, with_password
+from gateway.configuration.files import with_password
+from gateway.configuration.store import with_authorities
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.valkey.library import product_sources
 from tests.attacks.harness import Authority
