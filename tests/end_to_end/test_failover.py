@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from gateway.accounts.store import AccountStore, Changed
+from gateway.cli.serve import is_ready
+from gateway.disclosure import pseudonym
 from gateway.lookups import RevealQuestion, reveal
 from gateway.valkey import marker
 from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
 from gateway.valkey.library import product_sources
 from gateway.vocabulary.identity import Standing
 from gateway.vocabulary.limits import Charge, Control, Limit, LimitSet, Spent
-from tests.stores.replicated import PASSWORD, Replicated, replicated
+from tests.people import DR_MARTIN
+from tests.stand import MiniApp, stand
+from tests.stores.replicated import PASSWORD, SENTINEL_PASSWORD, Replicated, replicated
 from tests.stores.servers import eventually
 
 PATIENCE_S = 30.0
@@ -266,6 +270,50 @@ async def test_a_store_emptied_before_a_failover_is_refused_after_it(
     assert await store.call("count", ["ecluse:test:count"], confirmed=True) == 1
 
 
+async def test_a_gateway_serves_again_by_itself(
+    site: Replicated, opened: Callable[..., Awaitable[Store]], tmp_path: Path
+) -> None:
+    """Through the door: refused while there is no primary, said so to the probe, then the same session goes on.
+
+    Another node on the same store charges the same account, and locks it: both hold here.
+    """
+    for name, password in (("pw", PASSWORD), ("spw", SENTINEL_PASSWORD)):
+        (tmp_path / name).write_text(password)
+        (tmp_path / name).chmod(0o600)
+
+    def behind_sentinels(config: dict[str, Any]) -> None:
+        config["store"] = {"url": site.address, "password_file": "pw", "sentinel_password_file": "spw"}
+        config["realms"]["region"]["classes"]["ten"] = {"patients_24h": 10, "soft_share": 1}
+
+    async with stand(tmp_path, MiniApp(), behind_sentinels) as gate:
+        await gate.enrol(DR_MARTIN, "ten")
+        browser = await gate.log_in(DR_MARTIN)
+        assert is_ready(gate.services)
+        assert gate.services.store.replicas == 1
+        for number in range(1001, 1005):
+            assert (await browser.get(f"/dossiers/{number}")).status == 200
+        await gate.services.store.confirm()
+        site.primary().kill()
+        await until(lambda: not is_ready(gate.services))
+        withheld = await browser.get("/dossiers/1005")
+        assert withheld.status == 503
+        assert "Patient1005" not in withheld.text
+        assert (await browser.get("/static/app.css")).status == 200
+        await until(lambda: is_ready(gate.services) and gate.services.store.confirms)
+        assert (await browser.get("/dossiers/1001")).status == 200
+
+        other, ref = await opened(), gate.ref(DR_MARTIN.login)
+        limits = gate.loaded.policy.realms["region"].classes["ten"]
+        members = tuple(pseudonym(gate.services.keys, "parcours", str(n)).member for n in range(2001, 2006))
+        charged = await reveal(other, RevealQuestion(ref.id, None, limits, Charge(opened=members)))
+        assert isinstance(charged.spend, Spent)
+        assert (await browser.get("/dossiers/1006")).status == 200
+        assert (await browser.get("/dossiers/1007")).status == 429
+        assert isinstance(await AccountStore(other).lock(ref.id, "stolen"), Changed)
+        assert (await browser.get("/dossiers/1001")).status in {303, 403}
+        assert next(entry["reason"] for entry in await gate.events("refused")) == "store-down"
+
+
 async def test_sentinels_that_cannot_be_asked(
     site: Replicated, opened: Callable[..., Awaitable[Store]]
 ) -> None:
@@ -278,7 +326,7 @@ async def test_sentinels_that_cannot_be_asked(
         (site.url.replace("sentinel_password=", "sentinel_password=x"), "no Sentinel of .* answers: Authent"),
         (site.url.replace(PASSWORD, "wrong"), "failed: AuthenticationError"),
         (
-            f"redis://:Ecluse-de-Dordogne-5@127.0.0.1:{site.sentinels[1].port}",
+            f"redis://:{SENTINEL_PASSWORD}@127.0.0.1:{site.sentinels[1].port}",
             "is a Sentinel: write sentinel",
         ),
     ):

@@ -44,13 +44,16 @@ def until[Answer](ask: Callable[[], Answer], what: str, within_s: float = PATIEN
 
 
 class Node:
-    """One process. *port* stays the same when it is started again."""
+    """One process. *port* stays the same when it is started again; *told_by_file*: the command knows it already."""
 
-    def __init__(self, folder: Path, command: list[str], password: str) -> None:
+    def __init__(
+        self, folder: Path, command: list[str], password: str | None = None, *, told_by_file: bool = False
+    ) -> None:
         self.port = free_port()
         self.folder = folder
         folder.mkdir()
-        self._command = [*command, "--port", str(self.port), "--dir", str(folder)]
+        self._command = [*command, "--dir", str(folder)]
+        self._command += [] if told_by_file else ["--port", str(self.port)]
         self._command += ["--bind", "127.0.0.1", "--logfile", str(folder / "log")]
         self._password = password
         self.process: subprocess.Popen[bytes] | None = None
