@@ -312,6 +312,9 @@ def test_passwords_of_servers_and_sentinels_are_kept_apart(tmp_path: Path) -> No
         {"host": host, "port": port, "password": "s&nt=nel +1", "connection_class": SSLConnection}
         for host, port in (("h1", 26379), ("h2", 26379), ("h3", 26380))
     ]
+    named = read_address(settings.store_url.replace("?", "?sentinel_user=watch&", 1))
+    assert parse_url(named.sentinel_urls()[1])["username"] == "watch"
+    assert parse_url(named.server_url("h", 1))["username"] == "gate"
     assert address.public == "sentinels://h1:26379,h2,h3:26380/ecluse"
     assert "wörd" not in repr(settings) + repr(address)
     # Behind Sentinels a failover is to be expected: one replica confirms, unless another number is written.
