@@ -189,6 +189,8 @@ class AccountStore:
 
         Parallel tries therefore never get more looks than *budget* allows (NIST SP 800-63B-4, 3.2.2).
         """
+        # A try that nobody can confirm must not use the budget up: replicas may be away for longer than it lasts.
+        self._store.need_confirmation()
         bounds = (budget.free, budget.first_delay_s, budget.longest_delay_s, budget.lock_at)
         reply = await self._write("begin_attempt", account_id, *bounds, dormant_s)
         if reply[0] != b"ok":
@@ -220,6 +222,7 @@ class AccountStore:
 
         Wrong ones spend a budget of the account and one of everybody; using *budget* up kills the invitation.
         """
+        self._store.need_confirmation()
         bounds = (budget.free, budget.first_delay_s, budget.longest_delay_s, budget.lock_at)
         reply = await self._write(
             "try_invitation", account_id, code_hash or "", *bounds, self._invitation_failures_an_hour

@@ -108,6 +108,18 @@ class Store:
         """Whether enough replicas confirmed at the last look; True where none are asked for."""
         return self._confirmed is None or not (self._confirmed.link.down or self._confirmed.short)
 
+    def need_confirmation(self) -> None:
+        """Refuse before anything is done, when by the last look it would not be confirmed.
+
+        For what costs a person something even when it is refused.
+
+        Raises:
+            StoreUnavailable: too few replicas.
+        """
+        if not self.confirms:
+            telemetry.STORE_FAILURES.inc()
+            raise StoreUnavailable(f"the store at {self.address} has too few replicas to confirm anything")
+
     async def call(
         self,
         function: str,

@@ -70,6 +70,7 @@ class VirtualStore(Store):
     def __init__(self, path: Path) -> None:
         # A Store belongs to an asyncio loop, this one to none: only `call` is ours to give.
         self.store_id = STORE_ID
+        self._confirmed = None
         self.now_us = 0
         self._library = virtual_library()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

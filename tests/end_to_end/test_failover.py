@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts.store import AccountStore, Changed
+from gateway.accounts.store import AccountStore, Attempt, Changed
 from gateway.cli.serve import is_ready
 from gateway.cli.store import read_status
 from gateway.disclosure import pseudonym
 from gateway.lookups import RevealQuestion, reveal
+from gateway.policy.policy import FailureBudget
 from gateway.valkey import marker
 from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
 from gateway.valkey.library import product_sources
@@ -222,6 +223,11 @@ async def test_what_no_replica_has_is_not_done(
         spent = await reveal(store, RevealQuestion(account(2), None, WARD, Charge(opened=(b"8" * 8,))))
         assert isinstance(spent.spend, Spent)
         assert (store.ready, store.confirms, careless.confirms) == (True, False, True)
+        # Who tries in vain meanwhile is not locked by it.
+        for _ in range(60):
+            with pytest.raises(StoreUnavailable, match="too few replicas to confirm anything"):
+                await careful.begin_attempt(account(1), FailureBudget())
+        assert isinstance(await naive.begin_attempt(account(1), FailureBudget()), Attempt)
         primary.kill()
     finally:
         site.mend()
