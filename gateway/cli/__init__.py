@@ -30,6 +30,11 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "alerts": ("gateway.cli.alerts", "List alerts, try where they go, acknowledge them."),
     "audit": ("gateway.cli.audit", "Query, follow and verify the audit log."),
     "limits": ("gateway.cli.limits", "Show bounds and their use, review emergency accesses, propose caps."),
+    "posture": (
+        "gateway.cli.posture",
+        "Be strict with everybody for a while: lower caps, shorter sessions, codes.",
+    ),
+    "plan-blanc": ("gateway.cli.plan_blanc", "Raise the caps of one establishment for a day."),
     "witness": ("gateway.cli.witness", "Cosign the logs of neighbours."),
     "breach": ("gateway.cli.breach", "Tell who was exposed by stolen accounts, with the papers for it."),
     "backup": ("gateway.cli.backup", "Back up accounts, audit log, configuration and keys, encrypted."),
@@ -50,7 +55,7 @@ class _Nouns(click.Group):
         entry = _COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command = getattr(importlib.import_module(entry[0]), cmd_name)
+        command = getattr(importlib.import_module(entry[0]), cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry[0]}.{cmd_name} is not a command")
         return command

@@ -10,16 +10,13 @@ from gateway.vocabulary.measures import MeasureRules, PlanBlancRule
 def held(limits: LimitSet, rules: MeasureRules, *, strict: bool, plan_blanc: bool) -> LimitSet:
     """Return what holds an account whose usual bounds are *limits*.
 
-    Under both nobody has more than usual: a plan blanc gives back what the strict posture takes, and no more.
+    Under both nobody has more than usual: what a plan blanc would raise stays as it is, all else is lowered.
     """
-    up = _each(limits, lambda one: _raised(one, rules.plan_blanc)) if plan_blanc else limits
     if not strict:
-        return up
-    down = _each(up, lambda one: _lowered(one, rules.strict.caps_share_milli))
-    if not plan_blanc:
-        return down
-    pairs = zip(down.limits, limits.limits, strict=True)
-    return replace(limits, limits=tuple(_lesser(one, usual) for one, usual in pairs))
+        return _each(limits, lambda one: _raised(one, rules.plan_blanc)) if plan_blanc else limits
+    spared = rules.plan_blanc.raises if plan_blanc else frozenset[Control]()
+    share_milli = rules.strict.caps_share_milli
+    return _each(limits, lambda one: one if one.control in spared else _lowered(one, share_milli))
 
 
 def states(limits: LimitSet, rules: MeasureRules) -> tuple[LimitSet, LimitSet, LimitSet, LimitSet]:
@@ -55,10 +52,6 @@ def _raised(limit: Limit, rule: PlanBlancRule) -> Limit:
         return limit
     hard = max(limit.hard, min(limit.hard * rule.times_milli // 1000, ceiling))
     return _with(limit, hard, asks_at(limit) * hard // limit.hard)
-
-
-def _lesser(one: Limit, usual: Limit) -> Limit:
-    return _with(usual, min(one.hard, usual.hard), min(asks_at(one), asks_at(usual)))
 
 
 def _with(limit: Limit, hard: int, soft: int) -> Limit:
