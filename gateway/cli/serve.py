@@ -103,7 +103,7 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
         if ready is not None:
             await ready
         try:
-            showing = spawn(_show_measures(services), "measures shown")
+            showing = spawn(show_measures(services), "measures shown")
             try:
                 async with _others(settings):
                     await _until_stopped(services, master, settings)
@@ -141,7 +141,7 @@ async def _others(settings: Settings) -> AsyncIterator[None]:
         yield
 
 
-async def _show_measures(services: Services) -> None:
+async def show_measures(services: Services) -> None:
     """Keep the metrics of what is in force up to date; decisions read it in their own trips."""
     measures = MeasureStore(services.store)
     while True:

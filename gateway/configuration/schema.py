@@ -349,8 +349,8 @@ class RealmSpec(Spec):
     """Seconds an invitation is good for."""
     dormant_s: Seconds = 7_776_000
     """Seconds without login after which an account needs a new invitation."""
-    quarantine_s: Annotated[int, Field(ge=0, le=2_592_000)] = 0
-    """Seconds after its enrolment for which an account has half of every cap, such as 86400; 0: none."""
+    quarantine_s: Annotated[int, Field(ge=0, le=2_592_000)] = 86_400
+    """Seconds after its enrolment for which an account has half of every cap; 0: none."""
     grace: GraceSpec | None = None
     """Roll-out period; without it an account that nobody invited is refused."""
 

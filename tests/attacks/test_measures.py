@@ -1,5 +1,6 @@
 """The strict posture, a plan blanc, and caps that differ by app and hour: what a thief cannot make of them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
@@ -10,7 +11,10 @@ import pytest
 import pytest_asyncio
 
 from gateway.alerts import Outbox
-from gateway.clock import FixedClock
+from gateway.cli.serve import show_measures
+from gateway.clock import FixedClock, spawn
+from gateway.limits.in_force import MeasureStore
+from gateway.telemetry import REGISTRY
 from tests.attacks.factor import (
     PEOPLE,
     about,
@@ -25,7 +29,7 @@ from tests.attacks.factor import (
 )
 from tests.attacks.test_caps import names_in
 from tests.people import Person
-from tests.stand import Browser, MiniApp, Stand, mini_config, stand
+from tests.stand import PATIENCE_S, Browser, MiniApp, Stand, mini_config, stand
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -135,6 +139,19 @@ async def test_strict_is_recorded_and_told_and_so_is_its_end(gate: Stand) -> Non
     assert (ended["detail"], bool(ended["operator"])) == ({"posture": "normal"}, True)
     kept = Outbox(gate.loaded.settings.alerts_dir, lambda size: "0" * 2 * size).entries()
     assert {one.alert.done for one in kept if one.alert.rule == "posture"} == {"strict", "normal"}
+
+
+async def test_what_is_in_force_stands_in_the_metrics_of_a_gateway_without_traffic(gate: Stand) -> None:
+    await MeasureStore(gate.services.store).strict("test")
+    await MeasureStore(gate.services.store).plan_blanc(LILLE, "test", 60)
+    showing = spawn(show_measures(gate.services), "measures shown")
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while REGISTRY.get_sample_value("ecluse_plans_blancs") != 1:
+                await asyncio.sleep(0.01)
+        assert REGISTRY.get_sample_value("ecluse_posture_strict") == 1
+    finally:
+        showing.cancel()
 
 
 async def test_strict_ends_what_is_idle_for_long(gate: Stand, person: Person) -> None:
