@@ -69,12 +69,18 @@ async def _told(office: Office, realm: Realm, account: Account, app: str | None)
     open_glass = account.glass_until_ms is not None and account.glass_until_ms > now_ms
     until_ms = (account.enrolled_ms or 0) + realm.quarantine_s * 1000
     quarantined = account.enrolled_ms is not None and now_ms < until_ms
-    # In the order in which the store applies them.
-    measures = office.policy.measures
-    held = held_under(resolved.limits, measures, strict=strict_ms is not None, plan_blanc=plan is not None)
-    held = scaled(held, QUARANTINE_MILLI) if quarantined else held
-    held = widened(held, account.glass_patients) if open_glass else held
+    under = held_under(
+        resolved.limits, office.policy.measures, strict=strict_ms is not None, plan_blanc=plan is not None
+    )
+    measure = "strict" if plan is None else "plan blanc" if strict_ms is None else "strict and plan blanc"
+    slow = scaled(under, QUARANTINE_MILLI) if quarantined else under
+    held = widened(slow, account.glass_patients) if open_glass else slow
     sources = [f"class {chosen}" if name is None else f"rule {name}" for name in resolved.sources]
+    # In the order in which the store applies them.
+    steps = ((measure, resolved.limits, under), ("quarantine", under, slow), ("break-glass", slow, held))
+    for word, before, after in steps:
+        pairs = zip(sources, before.limits, after.limits, strict=True)
+        sources = [source if old == new else f"{source}, {word}" for source, old, new in pairs]
     return {
         "login": account.login,
         "class": chosen,

@@ -122,7 +122,9 @@ async def test_k01_strict_takes_hold_of_an_open_session_at_once(
     assert await operate(gate, "limits", "show", person.login) == 0
     shown = capfd.readouterr().out
     assert "strict posture since" in shown
-    assert [line.split()[3] for line in shown.splitlines() if line.startswith("patients-10min")] == ["2"]
+    assert [line.split()[3:] for line in shown.splitlines() if line.startswith("patients-10min")] == [
+        ["2", "enforce", "class", "ward,", "strict"]
+    ]
     assert await operate(gate, "posture", "show", "--json") == 0
     said = json.loads(capfd.readouterr().out)
     assert (said["posture"], said["reason"]) == ("strict", "passwords on sale")
@@ -188,7 +190,11 @@ async def test_k15_a_plan_blanc_lifts_one_establishment_and_no_other(
     assert (await browsers[2].get("/dossiers/1004")).status == 303
     capfd.readouterr()
     assert await operate(gate, "limits", "show", nurse.login) == 0
-    assert f"plan blanc of {LILLE} until" in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert f"plan blanc of {LILLE} until" in shown
+    assert [line.split()[3:] for line in shown.splitlines() if line.startswith("patients-10min")] == [
+        ["7", "enforce", "class", "ward,", "plan", "blanc"]
+    ]
     assert await operate(gate, "plan-blanc", "--json") == 0
     [listed] = json.loads(capfd.readouterr().out)
     assert (listed["establishment"], listed["reason"]) == (LILLE, "train accident")
