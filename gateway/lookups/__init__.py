@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from gateway.limits.store import account_keys, distinct_members, encode_costs, encode_states, read_spend
+from gateway.limits.store import (
+    account_keys,
+    distinct_members,
+    encode_costs,
+    encode_limits,
+    encode_states,
+    read_spend,
+)
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.vocabulary.identity import Stage, Standing
 from gateway.vocabulary.limits import Charge, LimitSet, Outcome, Spent
@@ -185,7 +192,7 @@ async def _enter(store: Store, question: EnterQuestion, believed: tuple[str, str
             *(question.pending_ms, question.step_up_ms),
             "1" if question.spend_request else "0",
             "\n".join(believed),
-            encode_states(limits, question.measures),
+            encode_limits(limits),
             # Credentials beyond these count as unknown.
             *question.credentials[:_MOST_CREDENTIALS],
         ],

@@ -26,8 +26,8 @@ end
 
 -- KEYS: marker, account, session, counters.
 -- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, step_up_ms, spend a request (1/0), class and
--- establishment believed (a line each), limits, then hashes of the credentials shown. Lifetimes are told as usual;strict,
--- limits as usual;strict;plan blanc;both.
+-- establishment believed (a line each), limits, then hashes of the credentials shown. Idle and absolute time are told
+-- as usual;strict.
 -- Returns {'class-is', class, establishment} and has done nothing, when a request is to be spent under others;
 -- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes, fresh}: owes
 -- is the word for a fresh code that this session has not given since it was asked of the account, or of everybody by the
@@ -39,7 +39,7 @@ redis.register_function('ecluse_enter', function(keys, args)
     'owes_until_ms', 'owes_since_ms', 'owes_why')
   local standing, at_us = lookups_standing(account[1]), now_us()
   local at_ms = math.floor(at_us / 1000)
-  local strict_ms, measures = measures_now(account[3], at_ms)
+  local strict_ms = measures_now(account[3], at_ms)
   local has_session, first_credential = args[2] == '1', 11
   local stage, expired, address, known, owes, fresh = false, 0, '', {}, false, 0
   local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address', 'stepped_ms' }
@@ -96,8 +96,8 @@ redis.register_function('ecluse_enter', function(keys, args)
   end
   local spend = false
   if spends then
-    local limits = limits_parse(measures_pick(args[10], measures))
-    spend = limits_spend(at_us, { counters = keys[4] }, limits, { g = 1 }, {}, {},
+    -- No measure touches the limit of requests.
+    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[10]), { g = 1 }, {}, {},
       lookups_unasked(has_session, account[6], fresh == 1))
   end
   return {
