@@ -369,7 +369,7 @@ class MainFile(Spec):
     signals: SignalsSpec = SignalsSpec()
     """What looks wrong in the log, and when an account is asked for a code, or locked."""
     alerts: AlertsSpec = AlertsSpec()
-    """Who is told at once when signals act."""
+    """Who is told at once when signals act, or an operator takes a measure."""
     posture: PostureSpec = PostureSpec()
     """What the strict posture does, while it is in force."""
     plan_blanc: PlanBlancSpec = PlanBlancSpec()
