@@ -73,6 +73,8 @@ PUBLISHED_ENTRIES = Gauge(
     ("origin", "destination"),
     registry=REGISTRY,
 )
+POSTURE_STRICT = Gauge("ecluse_posture_strict", "1 while the posture is strict.", registry=REGISTRY)
+PLANS_BLANCS = Gauge("ecluse_plans_blancs", "Establishments under a plan blanc.", registry=REGISTRY)
 CONFIG_INFO = Gauge("ecluse_config_info", "1 for the policy in force.", ("policy_id",), registry=REGISTRY)
 ProcessCollector(registry=REGISTRY)
 

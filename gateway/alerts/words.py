@@ -9,10 +9,14 @@ from gateway.alerts.outbox import Kept
 _DONE_FRENCH = {"ask": "Un nouveau code lui est demandé.", "lock": "Le compte est verrouillé.", "": ""}
 _DONE_ENGLISH = {"ask": "It owes a fresh code.", "lock": "The account is locked.", "": ""}
 
+_SHOWN_BY = {"posture": "ecluse posture show", "plan-blanc": "ecluse plan-blanc"}
+
 
 def next_command(kept: Kept, *, names: bool) -> str:
     """Return what to run next: it names the account only with *names*."""
     alert = kept.alert
+    if alert.rule in _SHOWN_BY:
+        return _SHOWN_BY[alert.rule]
     if not names or not alert.account:
         return f"ecluse alerts list --id {kept.id}"
     login = shlex.quote(alert.account)

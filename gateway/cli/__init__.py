@@ -44,6 +44,14 @@ _COMMANDS: Final[Listed] = {
         "gateway.cli.limits:limits",
         "Show the bounds of an account and their use, review emergency accesses, propose caps.",
     ),
+    "posture": (
+        "gateway.cli.posture:posture",
+        "Be strict with everybody for a while, or normal again; show which it is.",
+    ),
+    "plan-blanc": (
+        "gateway.cli.plan_blanc:plan_blanc",
+        "Raise the caps of the accounts of ESTABLISHMENT for a while; without it, list the plans in force.",
+    ),
     "witness": (
         "gateway.cli.witness:witness",
         "Cosign the logs of neighbours, so that none of them rewrites its past unseen.",

@@ -12,10 +12,13 @@ import click
 import msgspec
 
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli.audit_consult import moment
 from gateway.cli.loading import count_faults, load_or_exit
 from gateway.cli.reload_answer import AnswerUnread, read_answer
+from gateway.clock import SystemClock
 from gateway.configuration import ConfigurationFaults, Settings, load
 from gateway.configuration.reference import reference
+from gateway.policy.explain import Asker
 from gateway.policy.explain import explain as explain_request
 
 _POLL_S: Final = 0.05
@@ -66,6 +69,9 @@ def check(config_path: str, as_json: bool) -> int:
 @click.argument("method")
 @click.argument("url")
 @click.option("--as", "login", help="Account the request would be made by.")
+@click.option("--class", "account_class", help="Class of the account; the realm's default one when left out.")
+@click.option("--establishment", help="Establishment of the account.")
+@click.option("--at", "at_ms", type=moment, help="When; now when left out.")
 @click.option(
     "--param",
     "params",
@@ -76,9 +82,18 @@ def check(config_path: str, as_json: bool) -> int:
 @config_option
 @json_option
 def explain(
-    method: str, url: str, login: str | None, params: tuple[str, ...], config_path: str, as_json: bool
+    method: str,
+    url: str,
+    login: str | None,
+    account_class: str | None,
+    establishment: str | None,
+    at_ms: int | None,
+    params: tuple[str, ...],
+    config_path: str,
+    *,
+    as_json: bool,
 ) -> int:
-    """Say which rule would hold for a request, why, and what it would cost."""
+    """Say which rule would hold for a request, why, and what it would cost; which rule gives each bound."""
     pairs = []
     for text in params:
         name, separator, value = text.partition("=")
@@ -87,7 +102,8 @@ def explain(
         pairs.append((name, value))
     loaded = load_or_exit(config_path)
     try:
-        told = explain_request(loaded.policy, method=method, url=url, login=login, params=tuple(pairs))
+        asker = Asker(login, account_class, establishment, SystemClock().now_ms() if at_ms is None else at_ms)
+        told = explain_request(loaded.policy, method=method, url=url, asker=asker, params=tuple(pairs))
     except ValueError as error:
         fail(str(error), EXIT_FAULT)
     if as_json:

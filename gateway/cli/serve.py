@@ -25,6 +25,7 @@ from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, KeysRefused, Loaded, Settings, load
 from gateway.engine import Engine
 from gateway.engine.services import Services
+from gateway.limits.in_force import MeasureStore
 from gateway.policy.policy import Policy
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
@@ -34,6 +35,7 @@ from gateway.vocabulary.events import AuditEvent, EventKind
 KEEPER_AFTER_S = 10.0
 """The keeper begins when the rush of a start is over."""
 WATCHER_AFTER_S = 1.0
+MEASURES_S = 5.0
 
 _REFUSES_TO_START = (
     KeysRefused,
@@ -101,8 +103,12 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
         if ready is not None:
             await ready
         try:
-            async with _others(settings):
-                await _until_stopped(services, master, settings)
+            showing = spawn(show_measures(services), "measures shown")
+            try:
+                async with _others(settings):
+                    await _until_stopped(services, master, settings)
+            finally:
+                showing.cancel()
         finally:
             notify("STOPPING=1")
             services.stopping = True
@@ -133,6 +139,17 @@ async def _others(settings: Settings) -> AsyncIterator[None]:
             keep = beside("audit keeper", ["audit", "keep", *where], after_s=KEEPER_AFTER_S)
             await stack.enter_async_context(keep)
         yield
+
+
+async def show_measures(services: Services) -> None:
+    """Keep the metrics of what is in force up to date; decisions read it in their own trips."""
+    measures = MeasureStore(services.store)
+    while True:
+        with suppress(StoreEmptied, StoreUnavailable):
+            found = await measures.read()
+            telemetry.POSTURE_STRICT.set(found.strict_since_ms is not None)
+            telemetry.PLANS_BLANCS.set(len(found.plans))
+        await asyncio.sleep(MEASURES_S)
 
 
 def is_ready(services: Services) -> bool:

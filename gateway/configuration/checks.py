@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from urllib.parse import parse_qsl
 
 from gateway.configuration.alerts import check_alerts
+from gateway.configuration.caps import check_caps
 from gateway.configuration.checks_audit import check_audit
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
@@ -84,6 +85,7 @@ def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:
         yield from _known_class((*at, "grace", "class"), realm.grace.class_, classes)
     for class_name, spec in realm.classes.items():
         yield from _bounds((*at, "classes", class_name), spec)
+    yield from check_caps(name, realm, classes)
     if realm.sessions.idle_s > realm.sessions.absolute_s:
         yield Problem((*at, "sessions", "idle_s"), "idle_s is longer than absolute_s", "make it shorter")
     failures = realm.failures

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.configuration import checks, files
 from gateway.configuration.alerts import settle_alerts
+from gateway.configuration.caps import check_caps_apps
 from gateway.configuration.compile import compile_policy
 from gateway.configuration.faults import ConfigurationFaults, Fault, Location, Positions, Problem, translate
 from gateway.configuration.offsite import settle_offsite
@@ -87,6 +88,9 @@ class _Reading:
                 tree.positions,
             )
         apps = self.check_apps(sources, main, realms, frozenset(realm_values or {}))
+        realm_of = {name: apps[name].realm if name in apps else None for name in sources}
+        for name, realm in realms.items():
+            self.note(check_caps_apps(name, realm, realm_of), tree.positions)
         if main is None:
             raise ConfigurationFaults(self.faults)
         settings = self.settle(main, folder, tree.positions)

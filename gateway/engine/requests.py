@@ -175,10 +175,14 @@ async def _enter(exchange: Exchange, services: Services) -> StoreState:
         pending_ms=rules.pending_s * 1000,
         spend_request=True,
         step_up_ms=rules.step_up_s * 1000,
+        measures=exchange.policy.measures,
     )
     try:
         exchange.entered = await enter(
-            services.store, question, lambda name: gather.limits_for(exchange, name), services.classes
+            services.store,
+            question,
+            lambda name, establishment: gather.limits_for(exchange, name, establishment),
+            services.classes,
         )
     except StoreEmptied:
         return StoreState.EMPTIED
@@ -188,7 +192,7 @@ async def _enter(exchange: Exchange, services: Services) -> StoreState:
     if session_id is not None and entered.login is not None:
         exchange.account = AccountRef(exchange.realm.name, entered.login, account_id)
         exchange.account_class = entered.account_class or exchange.realm.default_class
-    exchange.limits = gather.limits_for(exchange, exchange.account_class)
+    exchange.limits = gather.limits_for(exchange, exchange.account_class, entered.establishment)
     return StoreState.UP
 
 

@@ -34,6 +34,7 @@ def reveal_question(exchange: Exchange, charge: Charge, given: Sequence[str] = (
         add_credentials=tuple(given),
         step_up_ms=exchange.realm.sessions.step_up_s * 1000,
         quarantine_ms=exchange.realm.quarantine_s * 1000,
+        measures=exchange.policy.measures,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from gateway.limits.measures import states
 from gateway.valkey.client import Store
 from gateway.vocabulary.limits import (
     WINDOW_S,
@@ -18,6 +19,7 @@ from gateway.vocabulary.limits import (
     Outcome,
     Spent,
 )
+from gateway.vocabulary.measures import MeasureRules
 
 _KINDS = {
     Control.REQUESTS: "g",
@@ -68,6 +70,12 @@ def encode_limits(limits: LimitSet) -> str:
         f"|{_KINDS[one.control]},{_soft(one)},{one.hard},{_MODES[one.mode]}" for one in limits.limits
     )
     return f"{limits.listed_weight_milli}{told}"
+
+
+@lru_cache(maxsize=1024)
+def encode_states(limits: LimitSet, rules: MeasureRules) -> str:
+    """Return what *limits* are under every measure, in the order in which measures.lua picks one."""
+    return ";".join(encode_limits(each) for each in states(limits, rules))
 
 
 def _soft(limit: Limit) -> int:

@@ -1,18 +1,31 @@
 """The two trips of an exchange to the store: who is this, and may this leave."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from gateway.limits.store import account_keys, distinct_members, encode_costs, encode_limits, read_spend
+from gateway.limits.store import (
+    account_keys,
+    distinct_members,
+    encode_costs,
+    encode_limits,
+    encode_states,
+    read_spend,
+)
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.vocabulary.identity import Stage, Standing
 from gateway.vocabulary.limits import Charge, LimitSet, Outcome, Spent
+from gateway.vocabulary.measures import MeasureRules
 
 _MOST_CLASSES = 100_000
 _MOST_CREDENTIALS = 256
 _KNOWN = ord("1")
+
+LimitsOf = Callable[[str | None, str | None], LimitSet]
+"""The usual limits of a class in an establishment."""
+Believed = dict[str, tuple[str, str]]
+"""Class and establishment by account id, "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +34,7 @@ class EnterQuestion:
 
     Without *session_id* only the account's standing is asked (service accounts). A request is spent
     when *spend_request* holds and the session is FULL, or there is none to ask about. *step_up_ms*: how
-    long a fresh code stays fresh.
+    long a fresh code stays fresh. *measures*: what those do that the store says are in force.
     """
 
     account_id: str
@@ -33,6 +46,7 @@ class EnterQuestion:
     pending_ms: int
     spend_request: bool
     step_up_ms: int = 3_600_000
+    measures: MeasureRules = field(default_factory=MeasureRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ class Entered:
 class RevealQuestion:
     """What a response would disclose, and which app credentials it sets or clears.
 
+    *limits* are the usual ones; *measures* says what they become under those that are in force.
     *quarantine_ms*: how long after its enrolment an account has half of every cap.
     """
 
@@ -73,6 +88,7 @@ class RevealQuestion:
     drop_credentials: tuple[str, ...] = ()
     step_up_ms: int = 3_600_000
     quarantine_ms: int = 0
+    measures: MeasureRules = field(default_factory=MeasureRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +103,27 @@ class Revealed:
 async def enter(
     store: Store,
     question: EnterQuestion,
-    limits_of: Callable[[str | None], LimitSet],
-    classes: dict[str, str],
+    limits_of: LimitsOf,
+    classes: Believed,
 ) -> Entered:
     """Ask who this is and spend one request, in one trip.
 
-    *limits_of* gives the limits of an account class, None for an account without one. *classes*
-    remembers each account's class between calls (it is bounded here); when it is wrong the store
+    *limits_of* gives the usual limits of an account class in an establishment, None for an account without one.
+    *classes* remembers both of each account between calls (it is bounded here); when it is wrong the store
     spends nothing and is asked a second time.
 
     Raises:
         StoreUnavailable, StoreEmptied: as every call.
     """
-    believed = classes.get(question.account_id, "")
-    limits = limits_of(believed or None)
+    believed = classes.get(question.account_id, ("", ""))
+    limits = limits_of(believed[0] or None, believed[1] or None)
     reply = await _enter(store, question, believed, limits)
     if reply[0] == b"class-is":
-        believed = reply[1].decode()
+        believed = (reply[1].decode(), reply[2].decode())
         if len(classes) >= _MOST_CLASSES:
             classes.clear()
         classes[question.account_id] = believed
-        limits = limits_of(believed or None)
+        limits = limits_of(believed[0] or None, believed[1] or None)
         reply = await _enter(store, question, believed, limits)
         if reply[0] == b"class-is":
             raise StoreUnavailable("the account's class changed twice within one request")
@@ -147,7 +163,7 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
         [*_who(question.account_id, question.session_id), keys.patients, keys.opened, keys.counters],
         [
             "0" if question.session_id is None else "1",
-            encode_limits(question.limits),
+            encode_states(question.limits, question.measures),
             *encode_costs(charge),
             *(len(added), len(dropped), len(opened), question.step_up_ms, question.quarantine_ms),
             *added,
@@ -163,16 +179,19 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
     )
 
 
-async def _enter(store: Store, question: EnterQuestion, believed: str, limits: LimitSet) -> Any:
+async def _enter(store: Store, question: EnterQuestion, believed: tuple[str, str], limits: LimitSet) -> Any:
+    strict = question.measures.strict
     return await store.call(
         "ecluse_enter",
         [*_who(question.account_id, question.session_id), account_keys(question.account_id).counters],
         [
             "0" if question.session_id is None else "1",
             question.app,
-            *(question.idle_ms, question.absolute_ms, question.pending_ms, question.step_up_ms),
+            f"{question.idle_ms};{min(question.idle_ms, strict.idle_s * 1000)}",
+            f"{question.absolute_ms};{min(question.absolute_ms, strict.absolute_s * 1000)}",
+            *(question.pending_ms, question.step_up_ms),
             "1" if question.spend_request else "0",
-            believed,
+            "\n".join(believed),
             encode_limits(limits),
             # Credentials beyond these count as unknown.
             *question.credentials[:_MOST_CREDENTIALS],

@@ -14,17 +14,24 @@ local function lookups_unasked(has_session, secret, fresh)
   return fresh or not has_session or not secret
 end
 
+-- Whether a code was given less than *step_up_ms* ago, and not before the posture became strict.
+local function lookups_fresh(stepped_ms, at_ms, step_up_ms, strict_ms)
+  local given_ms = tonumber(stepped_ms)
+  return given_ms and at_ms - given_ms < tonumber(step_up_ms) and given_ms >= (strict_ms or 0)
+end
+
 local function lookups_closed(standing)
   return standing == 'locked' or standing == 'retired'
 end
 
 -- KEYS: marker, account, session, counters.
--- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, step_up_ms, spend a request (1/0), class believed,
--- limits, then hashes of the credentials shown.
--- Returns {'class-is', class} and has done nothing, when a request is to be spent under another class;
+-- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, step_up_ms, spend a request (1/0), class and
+-- establishment believed (a line each), limits, then hashes of the credentials shown. Idle and absolute time are told
+-- as usual;strict.
+-- Returns {'class-is', class, establishment} and has done nothing, when a request is to be spent under others;
 -- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes, fresh}: owes
--- is the word for a fresh code that this session has not given since it was asked of the account, or false; fresh tells
--- whether one was given less than step_up_ms ago.
+-- is the word for a fresh code that this session has not given since it was asked of the account, or of everybody by the
+-- strict posture, or false; fresh tells whether one was given less than step_up_ms ago, and since then.
 redis.register_function('ecluse_enter', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
@@ -32,6 +39,7 @@ redis.register_function('ecluse_enter', function(keys, args)
     'owes_until_ms', 'owes_since_ms', 'owes_why')
   local standing, at_us = lookups_standing(account[1]), now_us()
   local at_ms = math.floor(at_us / 1000)
+  local strict_ms = measures_now(account[3], at_ms)
   local has_session, first_credential = args[2] == '1', 11
   local stage, expired, address, known, owes, fresh = false, 0, '', {}, false, 0
   local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address', 'stepped_ms' }
@@ -45,11 +53,12 @@ redis.register_function('ecluse_enter', function(keys, args)
     local created_ms = tonumber(session[3])
     seen_ms = tonumber(session[4]) or created_ms
     if session[1] == args[3] and created_ms and (session[5] or '0') == (account[5] or '0') then
-      local life_ms = tonumber(args[5])
+      local strict = strict_ms and 1 or 0
+      local life_ms, idle_ms = tonumber(measures_pick(args[5], strict)), tonumber(measures_pick(args[4], strict))
       if session[2] ~= 'full' then
         life_ms = math.min(life_ms, tonumber(args[6]))
       end
-      if at_ms - created_ms < life_ms and at_ms - seen_ms < tonumber(args[4]) then
+      if at_ms - created_ms < life_ms and at_ms - seen_ms < idle_ms then
         stage, address = session[2], session[6] or ''
         for i = first_known, #fields do
           known[#known + 1] = session[i] and '1' or '0'
@@ -57,18 +66,23 @@ redis.register_function('ecluse_enter', function(keys, args)
         if (tonumber(account[7]) or 0) > at_ms and (tonumber(session[7]) or 0) < (tonumber(account[8]) or 0) then
           owes = account[9]
         end
-        if session[7] and at_ms - tonumber(session[7]) < tonumber(args[7]) then
+        if strict_ms and account[6] and math.max(created_ms, tonumber(session[7]) or 0) < strict_ms then
+          owes = owes or 'posture'
+        end
+        if lookups_fresh(session[7], at_ms, args[7], strict_ms) then
           fresh = 1
         end
       else
         expired = 1
+        -- What was too old under the strict posture does not come back with the normal one.
+        if strict_ms then redis.call('DEL', keys[3]) end
       end
     end
   end
 
   local spends = args[8] == '1' and not lookups_closed(standing) and (stage == 'full' or not has_session)
-  if spends and (account[2] or '') ~= args[9] then
-    return { 'class-is', account[2] or '' }
+  if spends and (account[2] or '') .. '\n' .. (account[3] or '') ~= args[9] then
+    return { 'class-is', account[2] or '', account[3] or '' }
   end
   if stage and at_ms - seen_ms >= LOOKUPS_REFRESH_MS then
     local writes = { 'seen_ms', whole(at_ms) }
@@ -82,6 +96,7 @@ redis.register_function('ecluse_enter', function(keys, args)
   end
   local spend = false
   if spends then
+    -- No measure touches the limit of requests.
     spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[10]), { g = 1 }, {}, {},
       lookups_unasked(has_session, account[6], fresh == 1))
   end
@@ -112,7 +127,7 @@ local function lookups_trim_jar(key)
 end
 
 -- KEYS: marker, account, session, patients, opened, counters.
--- ARGV: store id, has session (1/0), limits, rows, bytes, exports, probes, sightings, number of credentials to add,
+-- ARGV: store id, has session (1/0), limits (usual;strict;plan blanc;both), rows, bytes, exports, probes, sightings, number of credentials to add,
 -- to drop, number of patients opened, step_up_ms,
 -- quarantine_ms, then those credentials, the opened patients, and the listed ones.
 -- Returns {standing, live, spend}.
@@ -120,8 +135,9 @@ redis.register_function('ecluse_reveal', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
   local account = redis.call('HMGET', keys[2], 'state', 'epoch', 'secret', 'glass_until_ms', 'glass_patients',
-    'enrolled_ms')
+    'enrolled_ms', 'establishment')
   local at_us, fresh = now_us(), false
+  local strict_ms, measures = measures_now(account[7], math.floor(at_us / 1000))
   local standing, has_session = lookups_standing(account[1]), args[2] == '1'
   if lookups_closed(standing) then
     return { standing, 0, false }
@@ -131,7 +147,7 @@ redis.register_function('ecluse_reveal', function(keys, args)
     if not session[1] or (session[2] or '0') ~= (account[2] or '0') then
       return { standing, 0, false }
     end
-    fresh = session[3] and math.floor(at_us / 1000) - tonumber(session[3]) < tonumber(args[12])
+    fresh = lookups_fresh(session[3], math.floor(at_us / 1000), args[12], strict_ms)
   end
   local add, drop, opened_count = tonumber(args[9]), tonumber(args[10]), tonumber(args[11])
   local opened, listed, first = {}, {}, 14 + add + drop
@@ -144,7 +160,7 @@ redis.register_function('ecluse_reveal', function(keys, args)
   local costs = {
     r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]), o = tonumber(args[7]), s = tonumber(args[8]),
   }
-  local limits = limits_parse(args[3])
+  local limits = limits_parse(measures_pick(args[3], measures))
   if account[6] and math.floor(at_us / 1000) - tonumber(account[6]) < tonumber(args[13]) then
     limits = limits_scaled(limits, LOOKUPS_QUARANTINE_MILLI)
   end

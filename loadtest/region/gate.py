@@ -6,7 +6,7 @@ What an application would answer is given as its charge; the road is the engine'
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from gateway.lookups import EnterQuestion, RevealQuestion, enter, reveal
+from gateway.lookups import Believed, EnterQuestion, RevealQuestion, enter, reveal
 from gateway.policy.policy import Flow, Realm, SessionRules, Strangers
 from gateway.policy.request import Situation, StoreState, decide_request
 from gateway.policy.response import Outcome, decide_response
@@ -75,7 +75,7 @@ class Gate:
 
     world: World
     realm: Realm
-    classes: dict[str, str] = field(default_factory=dict)
+    classes: Believed = field(default_factory=dict)
     told: list[Callable[[Account, Page, Met], None]] = field(default_factory=list)
     """Whoever reads along, as a follower reads the log."""
     answered: list[Callable[[Account, int], None]] = field(default_factory=list)
@@ -218,7 +218,7 @@ class Gate:
         account.session = opened.session_id
         return True
 
-    def _limits_of(self, account_class: str | None) -> LimitSet:
+    def _limits_of(self, account_class: str | None, _: str | None = None) -> LimitSet:
         return self._limits[account_class or self.realm.default_class]
 
     def _tell(self, account: Account, page: Page, met: Met) -> Met:

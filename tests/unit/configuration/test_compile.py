@@ -11,6 +11,7 @@ from gateway.configuration.checks import check_realm
 from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile import identify
 from gateway.configuration.schema import ClassSpec, RealmSpec
+from gateway.policy.caps import CapBound, CapRule
 from gateway.policy.policy import App, Basic, Flow, PathAllowance, Policy, Strangers
 from gateway.vocabulary.identity import NameMapping
 from gateway.vocabulary.limits import Control, Limit, LimitSet, Mode
@@ -24,6 +25,7 @@ from gateway.vocabulary.logins import (
     ResponseTest,
     Sign,
 )
+from gateway.vocabulary.measures import MeasureRules, PlanBlancRule, StrictRule
 from gateway.vocabulary.records import Extraction, Normalisation, Place, RouteKind, Source
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -221,6 +223,36 @@ def test_observe_for_one_control_or_a_whole_class() -> None:
     assert [control for control, mode in ward.items() if mode is Mode.OBSERVE] == [Control.BYTES_1H]
     assert realm.classes["ward"].listed_weight_milli == 125
     assert (realm.grace_until_ms, realm.grace_class) == (1_801_350_000_000, "grace")
+
+
+def test_caps_by_class_app_establishment_and_hour() -> None:
+    realm = policy("caps").realms["chu"]
+    assert realm.timezone == "Indian/Reunion"
+    nights, closed, register, lille = realm.caps
+    assert nights == CapRule(
+        "nights", (CapBound(Control.PATIENTS_1H, 30),), frozenset({"ward"}), hours=(1_260, 420)
+    )
+    assert (closed.hours, closed.days) == ((1_170, 1_440), frozenset({5, 6}))
+    assert closed.bounds == (CapBound(Control.PATIENTS_10MIN, 5, 1),)
+    assert register.bounds == (CapBound(Control.EXPORTS_24H, 2, mode=Mode.OBSERVE),)
+    assert (register.classes, register.apps) == ({"ward", "offices"}, {"demo"})
+    assert lille.establishments == {"590000001", "010000024"}
+    assert (policy("smallest").realms["chu"].caps, policy("smallest").realms["chu"].timezone) == (
+        (),
+        "Europe/Paris",
+    )
+
+
+def test_measures_are_compiled_and_stand_in_the_policy_id() -> None:
+    measures = policy("caps").measures
+    assert measures.strict == StrictRule(250, 300, 14_400)
+    plan = measures.plan_blanc
+    assert (plan.times_milli, plan.raises) == (2_500, {Control.PATIENTS_1H, Control.ROWS_1H})
+    assert dict(plan.ceilings) | {Control.PATIENTS_1H: 360} == dict(PlanBlancRule().ceilings)
+    assert dict(plan.ceilings)[Control.PATIENTS_1H] == 200
+    found = policy("smallest")
+    assert found.measures == MeasureRules()
+    assert identify(replace(found, measures=measures)) != found.policy_id
 
 
 def test_every_class_has_every_control_once() -> None:
