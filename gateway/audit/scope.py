@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.audit.describe import DEVICE
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.records import RouteKind, Sensitivity
 
@@ -243,7 +244,8 @@ class Survey:
         elif kind == EventKind.SIGHTED:
             self._sighted["answers"] += 1
             for name, text in sorted((event.get("detail") or {}).items()):
-                self._sighted[name] += int(text) if text.isdecimal() else 0
+                if name != DEVICE:
+                    self._sighted[name] += int(text) if text.isdecimal() else 0
         elif kind == EventKind.UNSAFE_SENT:
             self._unsafe += 1
         elif kind in _ACTS and (event.get("operator") or kind == EventKind.ACCOUNT_LOCKED):

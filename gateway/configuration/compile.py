@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile_app import compile_app
+from gateway.configuration.pools import compile_pools
 from gateway.configuration.schema import MainFile, RealmSpec
 from gateway.configuration.schema_app import AppSpec
 from gateway.configuration.words import network
@@ -47,6 +48,7 @@ def compile_policy(
         max_url_bytes=main.gateway.max_url_bytes,
         store_timeout_ms=main.store.timeout_ms,
         drain_s=main.gateway.drain_s,
+        pools=compile_pools(main.pools),
     )
     return replace(policy, policy_id=identify(policy))
 

@@ -5,10 +5,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gateway.limits.store import account_keys, distinct_members, encode_costs, encode_limits, read_spend
+from gateway.limits.store import (
+    account_keys,
+    distinct_members,
+    encode_costs,
+    encode_limits,
+    encode_pools,
+    read_spend,
+)
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.vocabulary.identity import Stage, Standing
-from gateway.vocabulary.limits import Charge, LimitSet, Outcome, Spent
+from gateway.vocabulary.limits import NO_POOLS, Charge, LimitSet, Outcome, Pools, Spent
 
 _MOST_CLASSES = 100_000
 _MOST_CREDENTIALS = 256
@@ -42,6 +49,7 @@ class Entered:
     *expired*: the session was there and outlived one of its lifetimes. *known*: for each credential
     asked about, whether the app gave it to this very session. *spend* None: no request was to be spent.
     *owes*: why this session owes a fresh code, None when it owes none; *fresh*: it gave one lately.
+    *device*: the pseudonym of the device it was opened with.
     """
 
     standing: Standing
@@ -56,13 +64,15 @@ class Entered:
     spend: Outcome | None
     owes: str | None = None
     fresh: bool = False
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RevealQuestion:
     """What a response would disclose, and which app credentials it sets or clears.
 
-    *quarantine_ms*: how long after its enrolment an account has half of every cap.
+    *quarantine_ms*: how long after its enrolment an account has half of every cap. *pools*: what holds the accounts
+    that are counted together with it.
     """
 
     account_id: str
@@ -73,6 +83,7 @@ class RevealQuestion:
     drop_credentials: tuple[str, ...] = ()
     step_up_ms: int = 3_600_000
     quarantine_ms: int = 0
+    pools: Pools = NO_POOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,7 @@ async def enter(
         if reply[0] == b"class-is":
             raise StoreUnavailable("the account's class changed twice within one request")
     standing, stage, expired, known, account_class, establishment, *rest = reply
-    login, address, enrolled, spend, owes, fresh = rest
+    login, address, enrolled, spend, owes, fresh, device = rest
     bits = tuple(bit == _KNOWN for bit in known)
     return Entered(
         standing=Standing(standing.decode()),
@@ -127,6 +138,7 @@ async def enter(
         spend=read_spend(limits, spend) if spend is not None else None,
         owes=_text(owes),
         fresh=fresh == 1,
+        device=_text(device),
     )
 
 
@@ -150,6 +162,7 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
             encode_limits(question.limits),
             *encode_costs(charge),
             *(len(added), len(dropped), len(opened), question.step_up_ms, question.quarantine_ms),
+            encode_pools(question.pools, question.limits),
             *added,
             *dropped,
             *opened,
@@ -159,7 +172,7 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
     return Revealed(
         standing=Standing(standing.decode()),
         live=live == 1,
-        spend=read_spend(question.limits, spend) if spend is not None else Spent(),
+        spend=read_spend(question.limits, spend, question.pools) if spend is not None else Spent(),
     )
 
 

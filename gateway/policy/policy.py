@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from gateway.policy.paths import PathTemplate
 from gateway.vocabulary.identity import NameMapping
-from gateway.vocabulary.limits import LimitSet
+from gateway.vocabulary.limits import NO_POOLS, LimitSet, Pools
 from gateway.vocabulary.logins import LoginRule, ParamTest
 from gateway.vocabulary.records import Extraction, RouteKind, Sensitivity
 
@@ -208,3 +208,4 @@ class Policy:
     max_url_bytes: int = 8_192
     store_timeout_ms: int = 800
     drain_s: int = 30
+    pools: Pools = NO_POOLS
