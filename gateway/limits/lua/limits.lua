@@ -161,8 +161,15 @@ end
 local function limits_patients(now_ms, keys, limit, listed_weight, scores, exactly)
   local since = now_ms - limit.window_ms
   local from = '(' .. whole(since)
-  local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
   local new = limits_outside(scores.patients, since)
+  if new == 0 and not exactly then
+    scores.opened = scores.opened or limits_scores(keys.opened, scores.asked)
+    if limits_outside(scores.opened, since) == 0 then
+      -- Everybody was seen and opened before: what costs nothing crosses nothing.
+      return false
+    end
+  end
+  local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
   if not exactly and (had + new) * 10 < limit.hard * 8 and had + new <= limit.soft then
     -- Even if all of them had been opened, this would stay below the point where anything is told.
     return false
