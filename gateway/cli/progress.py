@@ -12,10 +12,10 @@ _AFTER_S = 1.0
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str], Callable[[int], None]]]:
-    """Give a way to begin a task by name, which gives a way to tell how many entries were read."""
+def progress(unit: str = "entries") -> Iterator[Callable[[str], Callable[[int], None]]]:
+    """Give a way to begin a task by name, which gives a way to tell how many of *unit* are done."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), TextColumn("{task.completed:,} entries"), TimeElapsedColumn()
+    columns = TextColumn("{task.description}"), TextColumn("{task.completed:,} " + unit), TimeElapsedColumn()
     bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
 
     def begin(name: str) -> Callable[[int], None]:
