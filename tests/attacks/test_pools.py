@@ -1,5 +1,6 @@
 """Ten accounts are one thief: what all who share a device may see together (L05, L06, K10)."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest_asyncio
 
 from gateway.sessions import device
 from gateway.vocabulary.keys import KeyRing
-from tests.attacks.factor import about, crowd, crowded, time_stands
+from tests.attacks.factor import about, crowd, crowded, operate, time_stands
 from tests.people import Person
 from tests.stand import Browser, Stand
 
@@ -156,3 +157,28 @@ async def test_the_breaker_of_the_site_tells_near_and_over_once_and_stops_nobody
         assert len(await take(browser, 2001 + 10 * number, 10)) == 10
     for kind in ("near-limit", "would"):
         assert len(await about(gate, kind, control="site-patients-24h")) == 1
+
+
+async def test_limits_show_tells_what_all_together_used(
+    gate: Stand, people: Iterator[Person], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An operator sees the devices of an account, who shares them, and what is used of each pool."""
+    first, second = next(people), next(people)
+    with time_stands(gate):
+        known = await arrive(gate, first)
+        assert len(await take(known, 2101, 4)) == 4
+        assert len(await take(await arrive(gate, second, known), 2201, 3)) == 3
+    capfd.readouterr()
+    assert await operate(gate, "limits", "show", second.login, "--json") == 0
+    told = json.loads(capfd.readouterr().out)
+    [on_device] = told["devices"]
+    [opened] = [entry["detail"] for entry in await about(gate, "session-opened", second)]
+    assert (on_device["device"], on_device["accounts"]) == (opened["device"], 2)
+    assert told["cluster"]["logins"] == sorted([first.login, second.login])
+    for limits in (on_device["limits"], told["cluster"]["limits"]):
+        assert [(row["used"], row["soft"]) for row in limits] == [(7, None)]
+    assert on_device["limits"][0]["hard"] == ON_A_DEVICE
+    assert told["limits"][1]["used"] == 3
+    assert told["site"]["limits"][0]["used"] >= 7
+    assert await operate(gate, "limits", "show", second.login) == 0
+    assert f"device {opened['device']}, last login" in capfd.readouterr().out
