@@ -183,12 +183,12 @@ class Outbox:
 
 
 def _same(kept: Sequence[Kept], alert: Alert, within_ms: int) -> Kept | None:
-    key = (alert.rule, alert.done, alert.realm, alert.account)
+    key = (alert.rule, alert.done, alert.realm, alert.account, alert.place)
     return next(
         (
             one
             for one in reversed(kept)
-            if (one.alert.rule, one.alert.done, one.alert.realm, one.alert.account) == key
+            if (one.alert.rule, one.alert.done, one.alert.realm, one.alert.account, one.alert.place) == key
             and one.alert.at_ms > alert.at_ms - within_ms
             # Somebody looked at that one: what comes after it is news to them.
             and not one.acknowledged_ms
