@@ -5,6 +5,7 @@ import shlex
 from datetime import UTC, datetime
 
 from gateway.alerts.outbox import Kept
+from gateway.vocabulary.signals import Signal
 
 _DONE_FRENCH = {"ask": "Un nouveau code lui est demandé.", "lock": "Le compte est verrouillé.", "": ""}
 _DONE_ENGLISH = {"ask": "It owes a fresh code.", "lock": "The account is locked.", "": ""}
@@ -22,7 +23,9 @@ def next_command(kept: Kept, *, names: bool) -> str:
     login = shlex.quote(alert.account)
     if alert.done == "lock":
         return f'ecluse audit account {login} --from 24h --reason "alert {kept.id}"'
-    return f'ecluse account lock {login} --realm {alert.realm} --reason "alert {kept.id}"'
+    # Who fills what several share is seldom alone.
+    more = " --cluster --dry-run" if alert.rule == Signal.POOLED else ""
+    return f'ecluse account lock {login}{more} --realm {alert.realm} --reason "alert {kept.id}"'
 
 
 def subject(kept: Kept) -> str:

@@ -12,6 +12,7 @@ from gateway.cli import EXIT_DONE, EXIT_REFUSED, config_option, fail, json_optio
 from gateway.cli.account_office import people_of, realm_of, run
 from gateway.cli.account_people import PeopleRefused
 from gateway.cli.common import realm_option, time_text
+from gateway.cli.limits_pools import pools_of, rows_of
 from gateway.limits.in_force import MeasureStore
 from gateway.limits.measures import held as held_under
 from gateway.limits.scaled import QUARANTINE_MILLI, scaled
@@ -19,7 +20,6 @@ from gateway.limits.store import usage
 from gateway.limits.widened import widened
 from gateway.policy import caps
 from gateway.policy.policy import Realm
-from gateway.vocabulary.limits import PATIENT_CONTROLS, LimitSet
 
 
 @click.command(epilog="Example:  ecluse limits show dr.martin --app parcours")
@@ -29,7 +29,10 @@ from gateway.vocabulary.limits import PATIENT_CONTROLS, LimitSet
 @config_option
 @json_option
 def show(login: str, app: str | None, realm_name: str | None, config_path: str, *, as_json: bool) -> int:
-    """Tell which bounds hold LOGIN now, which rule gave each, how much is used; what the account owes or may break."""
+    """Tell which bounds hold LOGIN now, which rule gave each, how much is used; what the account owes or may break.
+
+    It also tells how much all together have used who share a device, a cluster, the establishment or the site with it.
+    """
 
     async def work(office: Office) -> dict[str, Any] | None:
         realm = realm_of(office, realm_name)
@@ -92,7 +95,15 @@ async def _told(office: Office, realm: Realm, account: Account, app: str | None)
         "strict_since": time_text(strict_ms),
         "plan_blanc_until": time_text(plan.until_ms) if plan is not None else None,
         "quarantine_until": time_text(until_ms) if quarantined else None,
-        "limits": await _limits(office, account.id, held, sources),
+        "limits": rows_of(held, await usage(office.store, account.id, held), sources),
+        "shared": await pools_of(
+            office,
+            account,
+            resolved.limits,
+            strict=strict_ms is not None,
+            plan_blanc=plan is not None,
+            extra=account.glass_patients if open_glass else 0,
+        ),
         "owes_until": time_text(account.owes_until_ms) if _later(account.owes_until_ms, now_ms) else None,
         "owes_why": account.owes_why if _later(account.owes_until_ms, now_ms) else None,
         "break_glass_until": time_text(account.glass_until_ms) if open_glass else None,
@@ -112,27 +123,6 @@ def _origin(own: str | None, chosen: str) -> str:
     return "the account" if own == chosen else f"the realm's default_class: there is no class {own}"
 
 
-async def _limits(
-    office: Office, account_id: str, held: LimitSet, sources: Sequence[str]
-) -> list[dict[str, Any]]:
-    found = {one.control: one for one in await usage(office.store, account_id, held)}
-    rows = []
-    for limit, source in zip(held.limits, sources, strict=True):
-        used_milli = found[limit.control].used_milli
-        patients = limit.control in PATIENT_CONTROLS
-        rows.append(
-            {
-                "control": limit.control.value,
-                "used": used_milli / 1000 if patients else used_milli // 1000,
-                "soft": limit.soft if limit.soft is not None and limit.soft < limit.hard else None,
-                "hard": limit.hard,
-                "mode": limit.mode.value,
-                "from": source,
-            }
-        )
-    return rows
-
-
 def _print(told: dict[str, Any]) -> None:
     click.echo(f"{told['login']}: class {told['class']}, from {told['from']}")
     if told["strict_since"]:
@@ -150,8 +140,28 @@ def _print(told: dict[str, Any]) -> None:
         click.echo(f"break-glass still allowed {told['break_glass_left']} times in these 24 hours")
     for name in told["other_apps"]:
         click.echo(f"other bounds hold at {name}: --app {name}")
-    table = [["control", "used", "soft", "hard", "mode", "from"]]
-    table += [["-" if cell is None else f"{cell}" for cell in row.values()] for row in told["limits"]]
+    _print_table(told["limits"])
+    shared = told["shared"]
+    for one in shared["devices"]:
+        click.echo(
+            f"\ndevice {one['device']}, last login {one['last_login']}, shared by {one['accounts']} accounts"
+        )
+        _print_table(one["limits"])
+    if shared["cluster"] is not None:
+        click.echo(f"\ncluster of {', '.join(shared['cluster']['logins'])}")
+        _print_table(shared["cluster"]["limits"])
+    if shared["establishment"] is not None:
+        click.echo(f"\nestablishment {shared['establishment']['label']}")
+        _print_table(shared["establishment"]["limits"])
+    click.echo("\nthe whole site")
+    _print_table(shared["site"]["limits"])
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    table = [list(rows[0])]
+    table += [["-" if cell is None else f"{cell}" for cell in row.values()] for row in rows]
     widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
     for row in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.schema import DAYS, CapRuleSpec, RealmSpec
 from gateway.policy.caps import CapBound, CapRule, tie
-from gateway.vocabulary.limits import Control
+from gateway.vocabulary.limits import ACCOUNT_CONTROLS, Control
 
 _CONDITIONS = "class, app, establishment, hours or days"
 
@@ -72,7 +72,7 @@ def compile_caps(written: list[CapRuleSpec]) -> tuple[CapRule, ...]:
 
 def _rule(spec: CapRuleSpec) -> CapRule:
     bounds = []
-    for control in Control:
+    for control in ACCOUNT_CONTROLS:
         own = getattr(spec, _key(control))
         if own is not None:
             bounds.append(CapBound(control, own.hard, own.soft, own.mode))

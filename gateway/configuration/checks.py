@@ -10,6 +10,7 @@ from gateway.configuration.caps import check_caps
 from gateway.configuration.checks_audit import check_audit
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
+from gateway.configuration.pools import check_pools
 from gateway.configuration.schema import (
     ClassSpec,
     GatewaySpec,
@@ -32,7 +33,7 @@ from gateway.configuration.shadows import shadowed_by
 from gateway.configuration.signals import check_signals
 from gateway.policy.paths import compile_template
 from gateway.policy.policy import Basic, Flow, Strangers
-from gateway.vocabulary.limits import Control
+from gateway.vocabulary.limits import ACCOUNT_CONTROLS
 from gateway.vocabulary.records import REVEALING, RouteKind
 
 BUILT_IN_CLASSES = frozenset({"standard", "heavy", "grace"})
@@ -69,6 +70,7 @@ def check_main(main: MainFile) -> Iterator[Problem]:
     yield from check_audit(main.audit)
     yield from check_offsite(main.audit.publish, main.audit.witnesses)
     yield from check_signals(main.signals)
+    yield from check_pools(main.pools)
     yield from check_alerts(main.alerts)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)
     listen, metrics = main.gateway.listen, main.gateway.metrics
@@ -104,7 +106,7 @@ def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:
 
 
 def _bounds(at: Location, spec: ClassSpec) -> Iterator[Problem]:
-    for control in Control:
+    for control in ACCOUNT_CONTROLS:
         key = control.value.replace("-", "_")
         limit: LimitValue | None = getattr(spec, key)
         if limit is not None and limit.soft is not None and limit.soft > limit.hard:

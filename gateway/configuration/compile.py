@@ -11,6 +11,7 @@ from gateway.configuration.caps import compile_caps
 from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile_app import compile_app
 from gateway.configuration.measures import compile_measures
+from gateway.configuration.pools import compile_pools
 from gateway.configuration.schema import MainFile, RealmSpec
 from gateway.configuration.schema_app import AppSpec
 from gateway.configuration.words import network
@@ -50,6 +51,7 @@ def compile_policy(
         store_timeout_ms=main.store.timeout_ms,
         drain_s=main.gateway.drain_s,
         measures=compile_measures(main.posture, main.plan_blanc),
+        pools=compile_pools(main.pools),
     )
     return replace(policy, policy_id=identify(policy))
 

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from gateway.configuration.schema_alerts import AlertsSpec
 from gateway.configuration.schema_measures import PlanBlancSpec, PostureSpec
 from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
+from gateway.configuration.schema_pools import PoolsSpec
 from gateway.configuration.schema_signals import SignalsSpec
 from gateway.configuration.words import (
     Address,
@@ -366,6 +367,8 @@ class MainFile(Spec):
     """Where accounts, sessions and counters are kept."""
     audit: AuditSpec = AuditSpec()
     """The audit log."""
+    pools: PoolsSpec = PoolsSpec()
+    """Patients counted together, by device, by cluster of accounts, by establishment and for everybody."""
     signals: SignalsSpec = SignalsSpec()
     """What looks wrong in the log, and when an account is asked for a code, or locked."""
     alerts: AlertsSpec = AlertsSpec()

@@ -151,4 +151,5 @@ class Exchange:
             account_class=self.account_class,
             establishment=self.entered.establishment if self.entered is not None else None,
             session=session_label(session) if session is not None else None,
+            device=self.entered.device if self.entered is not None else None,
         )

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
-from gateway.vocabulary.limits import Control, Limit, LimitSet
+from gateway.vocabulary.limits import Control, Limit, LimitSet, Pool
 from gateway.vocabulary.measures import MeasureRules, PlanBlancRule
+
+STATES: Final = 4
+"""Nothing in force, the strict posture, a plan blanc, both."""
 
 
 def held(limits: LimitSet, rules: MeasureRules, *, strict: bool, plan_blanc: bool) -> LimitSet:
@@ -27,6 +31,23 @@ def states(limits: LimitSet, rules: MeasureRules) -> tuple[LimitSet, LimitSet, L
         held(limits, rules, strict=False, plan_blanc=True),
         held(limits, rules, strict=True, plan_blanc=True),
     )
+
+
+def pool_states(pool: Pool, bounds: LimitSet, rules: MeasureRules) -> tuple[LimitSet, ...]:
+    """Return what holds accounts that are counted together in *pool*, in the order of ``states``.
+
+    A plan blanc makes room where its people meet, on their devices and in their establishment; the site's breaker
+    stays where it is. Under both nobody has more than usual, and who was raised no less.
+    """
+    strict = _each(bounds, lambda one: _lowered(one, rules.strict.caps_share_milli))
+    if pool is Pool.SITE:
+        return bounds, strict, bounds, strict
+    times_milli = max(1_000, rules.plan_blanc.times_milli)
+    raised = _each(
+        bounds,
+        lambda one: _with(one, one.hard * times_milli // 1000, asks_at(one) * times_milli // 1000),
+    )
+    return bounds, strict, raised, bounds
 
 
 def asks_at(limit: Limit) -> int:

@@ -10,12 +10,13 @@ from gateway.limits.store import (
     distinct_members,
     encode_costs,
     encode_limits,
+    encode_pools,
     encode_states,
     read_spend,
 )
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.vocabulary.identity import Stage, Standing
-from gateway.vocabulary.limits import Charge, LimitSet, Outcome, Spent
+from gateway.vocabulary.limits import NO_POOLS, Charge, LimitSet, Outcome, Pools, Spent
 from gateway.vocabulary.measures import MeasureRules
 
 _MOST_CLASSES = 100_000
@@ -56,6 +57,7 @@ class Entered:
     *expired*: the session was there and outlived one of its lifetimes. *known*: for each credential
     asked about, whether the app gave it to this very session. *spend* None: no request was to be spent.
     *owes*: why this session owes a fresh code, None when it owes none; *fresh*: it gave one lately.
+    *device*: the pseudonym of the device it was opened with.
     """
 
     standing: Standing
@@ -70,6 +72,7 @@ class Entered:
     spend: Outcome | None
     owes: str | None = None
     fresh: bool = False
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class RevealQuestion:
     """What a response would disclose, and which app credentials it sets or clears.
 
     *limits* are the usual ones; *measures* says what they become under those that are in force.
-    *quarantine_ms*: how long after its enrolment an account has half of every cap.
+    *quarantine_ms*: how long after its enrolment an account has half of every cap. *pools*: what holds the accounts
+    that are counted together with it.
     """
 
     account_id: str
@@ -89,6 +93,7 @@ class RevealQuestion:
     step_up_ms: int = 3_600_000
     quarantine_ms: int = 0
     measures: MeasureRules = field(default_factory=MeasureRules)
+    pools: Pools = NO_POOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ async def enter(
         if reply[0] == b"class-is":
             raise StoreUnavailable("the account's class changed twice within one request")
     standing, stage, expired, known, account_class, establishment, *rest = reply
-    login, address, enrolled, spend, owes, fresh = rest
+    login, address, enrolled, spend, owes, fresh, device = rest
     bits = tuple(bit == _KNOWN for bit in known)
     return Entered(
         standing=Standing(standing.decode()),
@@ -143,6 +148,7 @@ async def enter(
         spend=read_spend(limits, spend) if spend is not None else None,
         owes=_text(owes),
         fresh=fresh == 1,
+        device=_text(device),
     )
 
 
@@ -166,6 +172,7 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
             encode_states(question.limits, question.measures),
             *encode_costs(charge),
             *(len(added), len(dropped), len(opened), question.step_up_ms, question.quarantine_ms),
+            encode_pools(question.pools, question.limits, question.measures),
             *added,
             *dropped,
             *opened,
@@ -175,7 +182,7 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
     return Revealed(
         standing=Standing(standing.decode()),
         live=live == 1,
-        spend=read_spend(question.limits, spend) if spend is not None else Spent(),
+        spend=read_spend(question.limits, spend, question.pools) if spend is not None else Spent(),
     )
 
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from gateway.policy.caps import CapRule
 from gateway.policy.paths import PathTemplate
 from gateway.vocabulary.identity import NameMapping
-from gateway.vocabulary.limits import LimitSet
+from gateway.vocabulary.limits import NO_POOLS, LimitSet, Pools
 from gateway.vocabulary.logins import LoginRule, ParamTest
 from gateway.vocabulary.measures import MeasureRules
 from gateway.vocabulary.records import Extraction, RouteKind, Sensitivity
@@ -214,3 +214,4 @@ class Policy:
     store_timeout_ms: int = 800
     drain_s: int = 30
     measures: MeasureRules = field(default_factory=MeasureRules)
+    pools: Pools = NO_POOLS

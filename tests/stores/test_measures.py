@@ -12,7 +12,18 @@ from gateway.valkey.client import Store, StoreEmptied
 from gateway.valkey.embedded import Embedded
 from gateway.valkey.library import product_sources
 from gateway.vocabulary.identity import Stage
-from gateway.vocabulary.limits import Asked, Charge, Control, Exhausted, Limit, LimitSet, Spent
+from gateway.vocabulary.limits import (
+    NO_POOLS,
+    Asked,
+    Charge,
+    Control,
+    Exhausted,
+    Limit,
+    LimitSet,
+    Pool,
+    Pools,
+    Spent,
+)
 from gateway.vocabulary.measures import MeasureRules, PlanBlancRule, StrictRule
 
 LILLE, LENS = "590000001", "620000002"
@@ -55,9 +66,13 @@ async def ask(store: Store, number: int, *, rules: MeasureRules = RULES) -> Ente
     return await enter(store, question, lambda _class, _establishment: WARD, {})
 
 
-async def open_(store: Store, number: int, *patients: int, limits: LimitSet = WARD) -> Revealed:
+async def open_(
+    store: Store, number: int, *patients: int, limits: LimitSet = WARD, pools: Pools = NO_POOLS
+) -> Revealed:
     members = tuple(patient.to_bytes(8, "big") for patient in patients)
-    question = RevealQuestion(account_id(number), SESSION, limits, Charge(opened=members), measures=RULES)
+    question = RevealQuestion(
+        account_id(number), SESSION, limits, Charge(opened=members), measures=RULES, pools=pools
+    )
     return await reveal(store, question)
 
 
@@ -214,3 +229,28 @@ async def test_strict_survives_a_restart_of_the_store(tmp_path: Path) -> None:
         await store.close()
     finally:
         await second.stop()
+
+
+async def test_measures_hold_for_accounts_that_are_counted_together(store: Store) -> None:
+    """One establishment may open four patients: two while the posture is strict, eight under its plan blanc."""
+    measures, house = MeasureStore(store), "750000009"
+    roomy = LimitSet("ward", (Limit(Control.REQUESTS, 50), Limit(CAP, 500)))
+    breaker = Pools({Pool.ESTABLISHMENT: (Limit(Control.ESTABLISHMENT_PATIENTS_24H, 4),)})
+    people = range(900, 908)
+    for number in people:
+        await person(store, number, house)
+
+    async def left() -> int:
+        for at, number in enumerate(people):
+            spend = (await open_(store, number, number, limits=roomy, pools=breaker)).spend
+            if isinstance(spend, Exhausted):
+                return at
+        return len(people)
+
+    await measures.strict("attack")
+    assert await left() == 2
+    await measures.normal()
+    assert await left() == 4
+    await measures.plan_blanc(house, "fire", 60)
+    assert await left() == 8
+    await measures.end_plan_blanc(house)

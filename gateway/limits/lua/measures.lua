@@ -11,10 +11,10 @@ local function measures_now(establishment, at_ms)
   return since_ms, (since_ms and 1 or 0) + (plan_blanc and 2 or 0)
 end
 
--- Which of the texts that are told for each state, joined by ';', holds in *state*.
-local function measures_pick(told, state)
+-- Which of the texts that are told for each state, joined by *between* (a ';' when left out), holds in *state*.
+local function measures_pick(told, state, between)
   local at, last = 0, told
-  for one in string.gmatch(told, '[^;]+') do
+  for one in string.gmatch(told, '[^' .. (between or ';') .. ']+') do
     if at == state then return one end
     at, last = at + 1, one
   end

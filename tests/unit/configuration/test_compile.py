@@ -14,7 +14,7 @@ from gateway.configuration.schema import ClassSpec, RealmSpec
 from gateway.policy.caps import CapBound, CapRule
 from gateway.policy.policy import App, Basic, Flow, PathAllowance, Policy, Strangers
 from gateway.vocabulary.identity import NameMapping
-from gateway.vocabulary.limits import Control, Limit, LimitSet, Mode
+from gateway.vocabulary.limits import ACCOUNT_CONTROLS, Control, Limit, LimitSet, Mode
 from gateway.vocabulary.logins import (
     AccountPlace,
     AccountSource,
@@ -193,7 +193,8 @@ def test_built_in_classes_have_the_numbers_that_are_explained() -> None:
     assert classes["standard"] == LimitSet(
         "standard",
         tuple(
-            Limit(control, hard, soft=soft) for control, hard, soft in zip(Control, HARD, SOFT, strict=True)
+            Limit(control, hard, soft=soft)
+            for control, hard, soft in zip(ACCOUNT_CONTROLS, HARD, SOFT, strict=True)
         ),
     )
     heavy = {limit.control: limit.hard for limit in classes["heavy"].limits}
@@ -259,7 +260,7 @@ def test_every_class_has_every_control_once() -> None:
     for file in CONFIGS.glob("working_*.yml"):
         for realm in load(file).policy.realms.values():
             for limits in realm.classes.values():
-                assert [limit.control for limit in limits.limits] == list(Control)
+                assert [limit.control for limit in limits.limits] == list(ACCOUNT_CONTROLS)
 
 
 def test_policy_id_follows_what_decides_and_nothing_else(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.configuration.classes import compile_classes
-from gateway.limits.measures import asks_at, held, states
+from gateway.limits.measures import asks_at, held, pool_states, states
 from gateway.limits.store import encode_limits, encode_states
-from gateway.vocabulary.limits import Control, Limit, LimitSet, Mode
+from gateway.vocabulary.limits import Control, Limit, LimitSet, Mode, Pool
 from gateway.vocabulary.measures import MeasureRules, PlanBlancRule, StrictRule
 
 PATIENTS = Control.PATIENTS_1H
@@ -47,6 +47,15 @@ def test_requests_are_left_alone_and_a_plan_raises_only_what_it_is_for() -> None
     assert both == strict
     assert strict.limits == (Limit(Control.REQUESTS, 60, soft=30), Limit(Control.EXPORTS_24H, 10, soft=2))
     assert plan_blanc == limits
+
+
+@pytest.mark.parametrize("pool", Pool)
+def test_a_plan_makes_room_where_its_people_meet_and_never_at_the_sites_breaker(pool: Pool) -> None:
+    control = Control(f"{pool.value}-patients-24h")
+    bounds = LimitSet(pool.value, (Limit(control, 600, soft=450),))
+    usual, strict, plan_blanc, both = (one.limits[0] for one in pool_states(pool, bounds, RULES))
+    assert (usual.hard, strict.hard, strict.soft) == (600, 300, 225)
+    assert (plan_blanc.hard, both.hard) == ((600, 300) if pool is Pool.SITE else (1_800, 600))
 
 
 LIMITS = st.builds(
