@@ -27,7 +27,7 @@ end
 -- KEYS: marker, account, session, counters.
 -- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, step_up_ms, spend a request (1/0), class and
 -- establishment believed (a line each), limits, then hashes of the credentials shown. Idle and absolute time are told
--- as usual;strict.
+-- as usual/strict.
 -- Returns {'class-is', class, establishment} and has done nothing, when a request is to be spent under others;
 -- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes, fresh}: owes
 -- is the word for a fresh code that this session has not given since it was asked of the account, or of everybody by the
@@ -127,7 +127,7 @@ local function lookups_trim_jar(key)
 end
 
 -- KEYS: marker, account, session, patients, opened, counters.
--- ARGV: store id, has session (1/0), limits (usual;strict;plan blanc;both), rows, bytes, exports, probes, sightings, number of credentials to add,
+-- ARGV: store id, has session (1/0), limits (usual/strict/plan blanc/both), rows, bytes, exports, probes, sightings, number of credentials to add,
 -- to drop, number of patients opened, step_up_ms,
 -- quarantine_ms, then those credentials, the opened patients, and the listed ones.
 -- Returns {standing, live, spend}.

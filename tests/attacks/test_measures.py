@@ -201,7 +201,7 @@ async def test_k15_a_plan_blanc_lifts_one_establishment_and_no_other(
     [entry] = await about(gate, "plan-blanc", writer="operator", reason="train accident")
     assert (entry["establishment"], entry["detail"]) == (LILLE, {"act": "begin", "hours": "24"})
     kept = Outbox(gate.loaded.settings.alerts_dir, lambda size: "0" * 2 * size).entries()
-    assert [one.alert.done for one in kept if one.alert.establishment == LILLE] == ["begin"]
+    assert [one.alert.done for one in kept if one.alert.place == LILLE] == ["begin"]
     assert await operate(gate, "plan-blanc", LILLE, "--end", "--reason", "over") == 0
     assert await opened(browsers[0], 1009) == 0
     assert await operate(gate, "plan-blanc", LILLE, "--end", "--reason", "over") == 1
