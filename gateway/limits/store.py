@@ -79,7 +79,7 @@ def encode_limits(limits: LimitSet) -> str:
 @lru_cache(maxsize=1024)
 def encode_states(limits: LimitSet, rules: MeasureRules) -> str:
     """Return what *limits* are under every measure, in the order in which measures.lua picks one."""
-    return ";".join(encode_limits(each) for each in states(limits, rules))
+    return "/".join(encode_limits(each) for each in states(limits, rules))
 
 
 def encode_pools(pools: Pools, limits: LimitSet, rules: MeasureRules) -> str:

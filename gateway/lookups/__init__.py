@@ -194,8 +194,8 @@ async def _enter(store: Store, question: EnterQuestion, believed: tuple[str, str
         [
             "0" if question.session_id is None else "1",
             question.app,
-            f"{question.idle_ms};{min(question.idle_ms, strict.idle_s * 1000)}",
-            f"{question.absolute_ms};{min(question.absolute_ms, strict.absolute_s * 1000)}",
+            f"{question.idle_ms}/{min(question.idle_ms, strict.idle_s * 1000)}",
+            f"{question.absolute_ms}/{min(question.absolute_ms, strict.absolute_s * 1000)}",
             *(question.pending_ms, question.step_up_ms),
             "1" if question.spend_request else "0",
             "\n".join(believed),

@@ -27,7 +27,7 @@ end
 -- KEYS: marker, account, session, counters.
 -- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, step_up_ms, spend a request (1/0), class and
 -- establishment believed (a line each), limits, then hashes of the credentials shown. Idle and absolute time are told
--- as usual;strict.
+-- as usual/strict.
 -- Returns {'class-is', class, establishment} and has done nothing, when a request is to be spent under others;
 -- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes, fresh,
 -- device}: owes
@@ -129,7 +129,7 @@ local function lookups_trim_jar(key)
 end
 
 -- KEYS: marker, account, session, patients, opened, counters.
--- ARGV: store id, has session (1/0), limits (usual;strict;plan blanc;both), rows, bytes, exports, probes, sightings, number of credentials to add,
+-- ARGV: store id, has session (1/0), limits (usual/strict/plan blanc/both), rows, bytes, exports, probes, sightings, number of credentials to add,
 -- to drop, number of patients opened, step_up_ms,
 -- quarantine_ms, pools (usual/strict/plan blanc/both), then those credentials, the opened patients, and the listed ones.
 -- Returns {standing, live, spend}.
@@ -170,7 +170,7 @@ redis.register_function('ecluse_reveal', function(keys, args)
   local extra = (tonumber(account[4]) or 0) > math.floor(at_us / 1000) and tonumber(account[5]) or 0
   local account_keys = { patients = keys[4], opened = keys[5], counters = keys[6] }
   -- A machine without session works for nobody in particular: it shares no device, and joins no cluster.
-  local pools = pools_of(measures_pick(args[14], measures, '/'), {
+  local pools = pools_of(measures_pick(args[14], measures), {
     d = device, c = has_session and pools_in(account[8], string.match(keys[2], '{(%x+)}'), 0), e = account[7], s = 'all',
   })
   local spend = limits_spend(at_us, account_keys, limits, costs, opened, listed,

@@ -11,14 +11,15 @@ local function measures_now(establishment, at_ms)
   return since_ms, (since_ms and 1 or 0) + (plan_blanc and 2 or 0)
 end
 
--- Which of the texts that are told for each state, joined by *between* (a ';' when left out), holds in *state*.
-local function measures_pick(told, state, between)
-  local at, last = 0, told
-  for one in string.gmatch(told, '[^' .. (between or ';') .. ']+') do
-    if at == state then return one end
-    at, last = at + 1, one
+-- Which of the texts that are told for each state, joined by '/', holds in *state*; any of them may be empty.
+local function measures_pick(told, state)
+  local first = 1
+  for _ = 1, state do
+    local _, slash = string.find(told, '/', first, true)
+    if not slash then break end
+    first = slash + 1
   end
-  return last
+  return string.sub(told, first, (string.find(told, '/', first, true) or 0) - 1)
 end
 
 do

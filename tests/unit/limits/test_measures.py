@@ -123,7 +123,7 @@ def test_no_plan_raises_above_its_ceiling(limits: LimitSet, rules: MeasureRules)
 
 @given(LIMITS, ANY_RULES)
 def test_the_store_is_told_all_four_in_order(limits: LimitSet, rules: MeasureRules) -> None:
-    assert encode_states(limits, rules).split(";") == [encode_limits(one) for one in states(limits, rules)]
+    assert encode_states(limits, rules).split("/") == [encode_limits(one) for one in states(limits, rules)]
 
 
 def test_the_built_in_classes_stay_within_the_ceilings() -> None:
