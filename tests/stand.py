@@ -535,7 +535,8 @@ def write_config(folder: Path, upstream_port: int, changes: Change | None = None
             "state_dir": str(folder / "state"),
             "keys_dir": str(folder / "keys"),
         },
-        "store": {"url": "embedded"},
+        # How long the store may take has tests of its own; elsewhere a machine with much to do decides nothing.
+        "store": {"url": "embedded", "timeout_ms": 8_000},
         "audit": {"dir": str(folder / "audit")},
         "body": {"name": "GRADeS Exemple", "contact": "assistance"},
         # Soft bounds have tests of their own; elsewhere the speed of the machine must not decide who is asked.

@@ -88,6 +88,7 @@ class OddApp(MiniApp):
 
 def _classes(config: dict[str, Any]) -> None:
     config["realms"] = {"region": {"classes": CLASSES, "names": {"email_domains": ["chu.example"]}}}
+    config["store"]["timeout_ms"] = 800
     config["apps"]["parcours"]["routes"] += [
         {"name": "documents", "kind": "page", "path": "/documents"},
         {"name": "downloads", "kind": "page", "path": "/telechargements", "stream": True},

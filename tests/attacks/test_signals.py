@@ -82,8 +82,6 @@ async def gate(
 ) -> AsyncIterator[Stand]:
     def changes(config: dict[str, Any]) -> None:
         _low(config)
-        # A machine with much to do is not what is tried here.
-        config["store"]["timeout_ms"] = 8_000
         config["alerts"] = {
             "webhook": {"url": f"http://127.0.0.1:{on_call[0]}/ecluse", "names": True},
             "at_most_per_hour": 500,
