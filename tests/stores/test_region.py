@@ -3,13 +3,14 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from gateway.configuration.load import load
 from gateway.demo.configuration import REALM, write_configuration
 from gateway.policy.policy import Realm
-from gateway.vocabulary.limits import Charge, Control
+from gateway.vocabulary.limits import Charge, Control, Pools
 from gateway.vocabulary.signals import Act
 from loadtest.region.days import member
 from loadtest.region.gate import Account, Gate, Met, Page
@@ -163,3 +164,70 @@ def test_the_watcher_asks_and_then_locks(empty: VirtualStore, realm: Realm) -> N
         assert loot.stops["account-locked"] == 1
         assert loot.gone() < 300
         assert [one.act for one in watcher.acts[name]] == [Act.ASK, Act.LOCK]
+
+
+@pytest.fixture(scope="module")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Pools:
+    return load(write_configuration(tmp_path_factory.mktemp("p"), 8443, 8000)).policy.pools
+
+
+def taken(gang: Gang, seconds: int) -> int:
+    return sum(one.gone(BEGIN_US + seconds * SECOND_US) for one in gang.loot.values())
+
+
+def test_ten_accounts_on_one_device_take_six_hundred_in_a_day_and_not_three_thousand(
+    empty: VirtualStore, realm: Realm, pools: Pools
+) -> None:
+    """No watcher: what the pools alone hold. A gang that nothing ties together takes ten times an account's cap."""
+    found = []
+    for one_device in (True, False):
+        empty.empty()
+        gate = Gate(World(empty), realm, pools)
+        gang = Gang(Plan("gang", pace_s=20, one_device=one_device, days=1), 1)
+        gang.begin(gate)
+        gate.world.run()
+        found.append(gang)
+    tied, loose = found
+    # What the owners saw in the week before counts in the cluster.
+    assert 500 <= taken(tied, DAY_S) <= 600
+    assert taken(loose, DAY_S) >= 2_900
+    stops = {name for loot in tied.loot.values() for name in loot.stops}
+    assert Control.CLUSTER_PATIENTS_24H.value in stops
+
+
+def test_the_watcher_ends_such_a_gang_on_its_first_day(
+    empty: VirtualStore, realm: Realm, pools: Pools
+) -> None:
+    """Ids over the whole base at random, every code given: without ties nothing ends them, with a device all do."""
+    gate = Gate(World(empty), realm, pools)
+    watcher = Watcher(gate)
+    gang = Gang(Plan("shuffled", shuffled=True, one_device=True), 1)
+    gang.begin(gate)
+    gate.world.run()
+    assert taken(gang, 7 * DAY_S) <= 600
+    assert all(watcher.acts[name][-1].act is Act.LOCK for name in gang.loot)
+
+
+def test_a_ward_at_its_peak_on_one_pc_is_never_asked_nor_stopped(
+    empty: VirtualStore, realm: Realm, pools: Pools
+) -> None:
+    """Fifteen nurses, thirty patients each and none in common, one PC, one day: more than any ward has."""
+    gate, met = Gate(World(empty), realm, pools), []
+    Watcher(gate)
+
+    async def work(account: Account, number: int) -> None:
+        draw = Random(number)
+        # A patient every quarter of an hour or so, as people work: a round, a pause, two at once.
+        moments = sorted(8 * HOUR_S + round(8 * HOUR_S * draw.random()) for _ in range(30))
+        hers = draw.sample(range(100_000 * number, 100_000 * (number + 1)), 30)
+        for patient, second in zip(hers, moments, strict=True):
+            await gate.world.until(START_US + second * SECOND_US)
+            met.append(await gate.ask(account, Page(Charge(opened=(member(patient),)))))
+
+    for number in range(15):
+        nurse = Account(f"nurse{number}", "standard", "590000001", device="ward-pc")
+        gate.enrol(nurse)
+        gate.world.begin(work(nurse, number), START_US)
+    gate.world.run()
+    assert len(met) == empty.command("ZCARD", "ecluse:device:ward-pc:opened") == 450
+    assert all(one.passed and not one.soft and not one.owed for one in met)
