@@ -21,9 +21,10 @@ DEFAULT_CONFIG: Final = "/etc/ecluse/ecluse.yaml"
 
 # Name, module and one line each: the help needs no command's imports.
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "serve": ("gateway.cli.serve", "Run the gateway."),
+    "serve": ("gateway.cli.serve_start", "Run the gateway."),
     "demo": ("gateway.cli.demo", "Run a small e-health app with the gateway in front of it."),
     "config": ("gateway.cli.config", "Check, explain and reload the configuration."),
+    "workers": ("gateway.cli.workers", "Show the workers of a running gateway, replace them one by one."),
     "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
     "canary": ("gateway.cli.canary", "Set decoys: opening one locks the account."),
