@@ -12,9 +12,10 @@ from gateway import telemetry
 from gateway.cli import EXIT_FAULT, config_option, fail
 from gateway.processes import python
 from gateway.valkey.embedded import EmbeddedFailed
+from gateway.workers.crew import WorkersDidNotStart
 from gateway.workers.plan import Plan, count
 from gateway.workers.port import PortTaken
-from gateway.workers.supervisor import Supervisor, WorkersDidNotStart
+from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Seat
 
 if TYPE_CHECKING:

@@ -47,20 +47,18 @@ async def run_worker(loaded: Loaded, seat: Seat) -> None:
         telemetry.show_policy(loaded.policy.policy_id)
         freeze()
         worker = _Worker(services, master, settings, link, standings)
-        tasks = [
-            spawn(worker.beat(), "beats"),
-            spawn(worker.obey(), "supervisor"),
-            spawn(worker.door(), "door"),
-        ]
+        beats = spawn(worker.beat(), "beats")
+        spawn(worker.obey(), "supervisor")
+        spawn(worker.door(), "door")
         try:
             await worker.until_stopped()
         finally:
-            tasks[0].cancel()
             standings.leave()
             services.stopping = not worker.idle_s
             cut = await master.drain(worker.longest_s, worker.idle_s)
             with suppress(AuditUnavailable):
                 await services.audit.append(note(services, EventKind.STOPPED, ("cut", str(cut))))
+            beats.cancel()
             link.send({"say": "last", "ready": False, "families": families_of(telemetry.REGISTRY)})
     await link.close()
 
@@ -95,7 +93,8 @@ class _Worker:
         """Tell the supervisor again and again how this worker is, and the others how busy."""
         while True:
             self.link.send({"say": "beat", **self._standing()})
-            self.standings.note(self.master.connections)
+            if not self.stop.is_set():
+                self.standings.note(self.master.connections)
             await asyncio.sleep(BEAT_S)
 
     async def obey(self) -> None:

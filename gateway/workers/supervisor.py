@@ -7,9 +7,9 @@ replacement for memory) is done one after the other.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import socket
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,86 +17,32 @@ import msgspec
 
 from gateway import telemetry
 from gateway.clock import spawn
-from gateway.processes import python
 from gateway.valkey.embedded import Embedded
 from gateway.workers import port
 from gateway.workers.beside import beside
-from gateway.workers.merging import Families, exposition, families_of, merged
-from gateway.workers.pauses import Pauses
+from gateway.workers.crew import Crew, all_of
+from gateway.workers.merging import exposition, families_of, merged
 from gateway.workers.plan import Plan
-from gateway.workers.standings import Standings
 from gateway.workers.systemd import keep_watchdog, notify, notify_reloading
-from gateway.workers.worker import BEAT_S, Seat, State, Worker
+from gateway.workers.worker import State, Worker
 
 KEEPER_AFTER_S = 10.0
 """The keeper begins when the rush of a start is over."""
 WATCHER_AFTER_S = 1.0
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 30.0
-SOUND_AFTER_S = 60.0
-SILENT_BEATS = 20
-"""So many beats of ours without one of a worker's, and it hangs: counted, since a clock runs while all sleep."""
-IDLE_S = 5.0
-"""A connection without a request is left open so long by a worker that leaves: its next answer says that it closes."""
-KILL_AFTER_S = 10.0
-START_S = 120.0
 ANSWER_S = 30.0
 SCRAPE_S = 2.0
-REPLACE_AFTER_S = 5.0
-LONGEST_REPLACE_S = 600.0
 
 
-class WorkersDidNotStart(Exception):
-    """A worker ended before the gateway was ready; it has said why. *code* is its exit code."""
+class Supervisor(Crew):
+    """Runs the workers of a plan until it is told to stop."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"a worker ended with {code} before it could serve")
-        self.code = code
-
-
-def worker_command(plan: Plan, seat: Seat) -> list[str]:
-    """Return the command line of a worker."""
-    words = (
-        "-m",
-        "gateway",
-        "serve",
-        "--config",
-        plan.config_path,
-        "--seat",
-        msgspec.json.encode(seat).decode(),
-    )
-    return [*python(), *words]
-
-
-@dataclass(eq=False)
-class Supervisor:
-    """Runs the workers of *plan*; *command* makes a worker's command line."""
-
-    plan: Plan
-    command: Callable[[Plan, Seat], Sequence[str]] = worker_command
-    workers: list[Worker] = field(default_factory=list)
-    policy_id: str = ""
-    stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
-    is_up: bool = False
-
-    def __post_init__(self) -> None:
-        self._changing = asyncio.Lock()
-        self._tending: set[asyncio.Task[None]] = set()
-        self._ended: Families = []
-        self._failed: int | None = None
-        self._pauses = Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S, SOUND_AFTER_S)
-        self._memory_pauses = Pauses(REPLACE_AFTER_S, LONGEST_REPLACE_S, LONGEST_REPLACE_S)
-        self._replace_after_s = REPLACE_AFTER_S
+    policy_id = ""
 
     @property
     def is_ready(self) -> bool:
         """Tell whether records could be served now: somebody serves, and whoever serves could."""
         serving = self.serving()
         return not self.stop_asked.is_set() and bool(serving) and all(worker.is_ready for worker in serving)
-
-    def serving(self) -> list[Worker]:
-        """Return the workers that take connections, the oldest first."""
-        return [worker for worker in self.workers if worker.state is State.SERVING]
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then let every worker drain, and return once all are gone.
@@ -112,48 +58,37 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, lambda: spawn(self.reload(), "reload"))
         loop.add_signal_handler(signal.SIGUSR2, lambda: spawn(self.restart(), "rolling restart"))
         async with AsyncExitStack() as stack:
-            self._listening = stack.enter_context(port.take(plan.address, plan.port))
+            taken = stack.enter_context(port.take(plan.address, plan.port))
+            self.listening = taken.fileno()
             if plan.metrics_port is not None:
                 probes = await self._open_probes(plan.metrics_address, plan.metrics_port)
                 stack.callback(probes.close)
-            handle = Standings.make()
-            stack.callback(os.close, handle)
-            self._standings_handle, self._standings = handle, Standings(handle)
             if plan.store_dir is not None:
                 # Kept here, since whoever keeps the store may not leave while others need it.
                 store = await Embedded.start(Path(plan.store_dir))
                 stack.push_async_callback(store.stop)
             try:
-                await self._begin_all()
-                await self._serve(stack)
+                await self.begin_all()
+                await self._serve(stack, taken)
             finally:
                 self.stop_asked.set()
                 notify("STOPPING=1")
-                await self._stop_all()
+                # Whoever still accepts does so for the last time; nobody is let wait in a queue that is left.
+                taken.close()
+                await self.stop_all()
                 for path in (plan.pid_file, plan.status_file):
                     path.unlink(missing_ok=True)
                 telemetry.log().info("gateway_stopped")
 
-    async def _begin_all(self) -> None:
-        for _ in range(self.plan.workers):
-            await self._begin()
-        begun = [worker.settled.wait() for worker in self.workers]
-        stopped, settled = spawn(self.stop_asked.wait(), "stop asked"), spawn(_all(begun), "workers settle")
-        await asyncio.wait({stopped, settled}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        settled.cancel()
-        if self._failed is not None and not self.stop_asked.is_set():
-            raise WorkersDidNotStart(self._failed)
-
-    async def _serve(self, stack: AsyncExitStack) -> None:
+    async def _serve(self, stack: AsyncExitStack, taken: socket.socket) -> None:
         if self.stop_asked.is_set():
             return
         plan, serving = self.plan, self.serving()
         self.is_up = True
         self.policy_id = serving[0].policy_id if serving else plan.policy_id
-        host, real_port = self._listening.getsockname()[:2]
+        host, real_port = taken.getsockname()[:2]
         plan.pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
-        for work in (self._watch(), keep_watchdog(), self._agree()):
+        for work in (self.watch(), keep_watchdog(), self._agree()):
             stack.callback(spawn(work, "supervisor").cancel)
         notify("READY=1")
         self._tell_status()
@@ -163,151 +98,25 @@ class Supervisor:
         async with _others(plan):
             await self.stop_asked.wait()
 
-    # One worker's life.
-
-    async def _begin(self) -> Worker:
-        taken = {worker.number for worker in self.workers}
-        number = next(seat for seat in range(1, len(taken) + 2) if seat not in taken)
-        worker = await Worker.begin(
-            number,
-            lambda seat: self.command(self.plan, seat),
-            self._listening.fileno(),
-            self._standings_handle,
-        )
-        self.workers.append(worker)
-        telemetry.log().info("worker_begun", worker=number, pid=worker.process.pid)
-        task = spawn(self._tend(worker), f"worker {number}")
-        self._tending.add(task)
-        task.add_done_callback(self._tending.discard)
-        return worker
-
-    async def _tend(self, worker: Worker) -> None:
-        hearing = spawn(worker.listen(self._serves), f"worker {worker.number} says")
-        status = await worker.ended()
-        await hearing
-        self._standings.leave(worker.number)
-        self.workers.remove(worker)
-        self._ended = merged({}, [self._ended, worker.families])
-        if not self.is_up and not self.stop_asked.is_set():
-            self._failed = status if status > 0 else 1
-            return
+    def changed(self, fresh: Worker | None) -> None:
+        """Tell it, and have a *fresh* worker hold the same rules as the others."""
         self._tell_status()
-        if self.stop_asked.is_set() or worker.state is State.LEAVING:
-            return
-        why = worker.why_killed or ("killed" if status < 0 else "ended")
-        pause_s = self._pauses.after(worker.age_s)
-        telemetry.WORKER_RESTARTS.labels(why).inc()
-        telemetry.log().error(
-            "worker_ended", worker=worker.number, exit_status=status, why=why, again_in_s=pause_s
-        )
-        await self._pause(pause_s)
-        await self._fill_up()
-
-    async def _fill_up(self) -> None:
-        """Begin workers until there are as many as there are to be; those that leave do not count."""
-        while not self.stop_asked.is_set():
-            if sum(worker.state is not State.LEAVING for worker in self.workers) >= self.plan.workers:
-                return
-            try:
-                await self._begin()
-            except OSError as error:
-                telemetry.log().error("worker_not_begun", error=error.strerror)
-                await self._pause(LONGEST_PAUSE_S)
-
-    async def _pause(self, pause_s: float) -> None:
-        try:
-            async with asyncio.timeout(pause_s):
-                await self.stop_asked.wait()
-        except TimeoutError:
-            pass
-
-    def _serves(self, worker: Worker) -> None:
-        telemetry.log().info("worker_serves", worker=worker.number, policy_id=worker.policy_id)
-        self._tell_status()
-        if self.is_up:
-            spawn(self._agree(), "workers agree")
+        if fresh is not None:
+            telemetry.log().info("worker_serves", worker=fresh.number, policy_id=fresh.policy_id)
+            if self.is_up:
+                spawn(self._agree(), "workers agree")
 
     async def _agree(self) -> None:
         """Reload when a worker read files that were changed since: the rules may not depend on whom one meets."""
-        async with self._changing:
+        async with self.changing:
             if any(worker.policy_id != self.policy_id for worker in self.serving()):
                 await self._reload_and_tell()
-
-    async def _watch(self) -> None:
-        """Kill workers that hang, and replace one that is past its memory."""
-        while True:
-            await asyncio.sleep(BEAT_S)
-            for worker in list(self.workers):
-                worker.missed += 1
-                limit = SILENT_BEATS if worker.state is not State.STARTING else int(START_S / BEAT_S)
-                if worker.missed > limit and worker.why_killed is None:
-                    worker.why_killed = "silent"
-                    worker.send_signal(signal.SIGKILL)
-            await self._look_at_memory()
-
-    async def _look_at_memory(self) -> None:
-        limit = self.plan.memory_bytes
-        if limit is None or self._changing.locked():
-            return
-        for worker in self.serving():
-            if worker.age_s >= self._replace_after_s and worker.resident_bytes() > limit:
-                self._replace_after_s = self._memory_pauses.after(worker.age_s)
-                telemetry.log().warning("worker_past_memory", worker=worker.number, limit_bytes=limit)
-                spawn(self._replace_for_memory(worker), "replace for memory")
-                return
-
-    async def _replace_for_memory(self, worker: Worker) -> None:
-        async with self._changing:
-            await self._replace(worker, "memory")
-            await self._fill_up()
-
-    async def _replace(self, worker: Worker, why: str) -> bool:
-        """Begin another one, and once it serves let *worker* leave; False when the other one did not come to serve."""
-        if worker.state is not State.SERVING or self.stop_asked.is_set():
-            return not self.stop_asked.is_set()
-        try:
-            fresh = await self._begin()
-        except OSError as error:
-            telemetry.log().error("worker_not_begun", error=error.strerror)
-            return False
-        await fresh.settled.wait()
-        if fresh.state is not State.SERVING:
-            return False
-        telemetry.WORKER_RESTARTS.labels(why).inc()
-        await self._leave(worker)
-        return True
-
-    async def _leave(self, worker: Worker) -> None:
-        worker.state = State.LEAVING
-        self._tell_status()
-        longest_s = float(self.plan.drain_s)
-        idle_s = min(IDLE_S, longest_s)
-        await worker.ask("leave", longest_s + KILL_AFTER_S, longest_s=longest_s, idle_s=idle_s)
-        try:
-            async with asyncio.timeout(KILL_AFTER_S):
-                await worker.process.wait()
-        except TimeoutError:
-            worker.send_signal(signal.SIGKILL)
-            await worker.process.wait()
-        telemetry.log().info("worker_left", worker=worker.number)
-
-    async def _stop_all(self) -> None:
-        self._listening.close()
-        for worker in self.workers:
-            worker.send_signal(signal.SIGTERM)
-        if self._tending:
-            _, left = await asyncio.wait(self._tending, timeout=self.plan.drain_s + KILL_AFTER_S)
-            for worker in self.workers if left else ():
-                telemetry.log().error("worker_killed", worker=worker.number)
-                worker.send_signal(signal.SIGKILL)
-            if left:
-                await asyncio.wait(left)
 
     # What operators ask for.
 
     async def reload(self) -> bool:
         """Have every worker read the configuration again; the first one that refuses it speaks for all."""
-        async with self._changing:
+        async with self.changing:
             return await self._reload_and_tell()
 
     async def _reload_and_tell(self) -> bool:
@@ -345,7 +154,7 @@ class Supervisor:
 
     async def restart(self) -> bool:
         """Replace every worker, one after the other: code, keys and configuration are read anew."""
-        async with self._changing:
+        async with self.changing:
             notify_reloading()
             outcome = await self._restart_all()
             _write(self.plan.restart_file, outcome)
@@ -356,7 +165,7 @@ class Supervisor:
 
     async def _restart_all(self) -> dict[str, Any]:
         # One that is just beginning may have read the keys of before.
-        await _all([worker.settled.wait() for worker in self.workers])
+        await all_of([worker.settled.wait() for worker in self.workers])
         old = self.serving()
         checked = await old[0].ask("check", ANSWER_S) if old else None
         if checked is None or not checked["loaded"]:
@@ -364,10 +173,10 @@ class Supervisor:
             return {"restarted": False, "faults": faults}
         self._follow(checked)
         for worker in old:
-            if not await self._replace(worker, "asked"):
+            if not await self.replace(worker, "asked"):
                 words = "a new worker did not come to serve, the old ones go on: look at the operations log"
                 return {"restarted": False, "faults": [words]}
-            await self._fill_up()
+            await self.fill_up()
         self.policy_id = checked["policy_id"]
         if any(worker.policy_id != self.policy_id for worker in self.serving()):
             await self._reload_all()
@@ -389,7 +198,7 @@ class Supervisor:
             telemetry.WORKERS.labels(state.value).set(sum(worker.state is state for worker in asked))
         present = {str(worker.number): worker.families for worker in asked}
         present["supervisor"] = families_of(telemetry.REGISTRY)
-        return exposition(merged(present, [self._ended]))
+        return exposition(merged(present, [self.ended]))
 
     async def _open_probes(self, address: str, metrics_port: int) -> asyncio.Server:
         try:
@@ -422,10 +231,6 @@ async def _others(plan: Plan) -> AsyncIterator[None]:
             keep = beside("audit keeper", ["audit", "keep", *where], after_s=KEEPER_AFTER_S)
             await stack.enter_async_context(keep)
         yield
-
-
-async def _all(several: Iterable[Awaitable[Any]]) -> None:
-    await asyncio.gather(*several)
 
 
 def _write(path: Path, outcome: dict[str, Any]) -> None:

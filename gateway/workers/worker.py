@@ -54,6 +54,8 @@ class Worker:
         self.began_s = asyncio.get_running_loop().time()
         self.settled = asyncio.Event()
         """It serves, or it ended before it did."""
+        self.buried = asyncio.Event()
+        """It has ended, and its number is free."""
         self._link = link
         self._asked = 0
         self._answers: dict[int, asyncio.Future[dict[str, Any] | None]] = {}

@@ -94,6 +94,7 @@ async def test_every_worker_serves_and_systemd_is_told(gateway: Gateway, unit: S
 
 
 async def test_a_cap_is_one_for_all_workers(gateway: Gateway) -> None:
+    """K07 Six connections over two workers: the cap is counted once."""
     cookies = await gateway.log_in(CLERK_LEA)
     browsers = [Browser(gateway.port) for _ in range(6)]
     shown: set[int] = set()
@@ -113,6 +114,7 @@ async def test_a_cap_is_one_for_all_workers(gateway: Gateway) -> None:
 
 
 async def test_a_lock_holds_on_every_worker_within_a_second(gateway: Gateway) -> None:
+    """J06 Whichever worker holds the connection, it asks before the app is asked."""
     browsers = await on_each_worker(gateway, await gateway.log_in(DR_MARTIN), DR_MARTIN.login)
     assert await gateway.site.types("account", "lock", DR_MARTIN.login, "--reason", "stolen") == 0
     before = len(gateway.site.app.bytes)
@@ -124,6 +126,7 @@ async def test_a_lock_holds_on_every_worker_within_a_second(gateway: Gateway) ->
 
 
 async def test_a_killed_worker_comes_back_and_what_was_served_is_recorded(gateway: Gateway) -> None:
+    """M04 kill -9 of one worker under load: the others serve, and every record that left whole is in a log."""
     async with load(gateway) as steady:
         async with asyncio.timeout(WAIT_S):
             while sum(len(one.received) for one in steady) < 60:
@@ -166,6 +169,7 @@ async def test_a_rolling_restart_fails_no_request(gateway: Gateway) -> None:
 
 
 async def test_a_reload_fails_no_request_and_reaches_every_worker(gateway: Gateway, unit: Systemd) -> None:
+    """O01 A good configuration reaches every worker, a faulty one none, under load and without a failure."""
     site, lines = gateway.site, len(gateway.said)
     unit.heard()
     async with load(gateway) as steady:
@@ -192,6 +196,7 @@ async def test_a_reload_fails_no_request_and_reaches_every_worker(gateway: Gatew
 
 
 async def test_readiness_tells_that_the_store_is_away(gateway: Gateway) -> None:
+    """A08 A frozen store: not ready, yet alive; ready again when it thaws."""
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in gateway.children}
     (store,) = [pid for pid, command in commands.items() if b"valkey.sock" in command]
     os.kill(store, signal.SIGSTOP)
@@ -211,6 +216,7 @@ async def test_readiness_tells_that_the_store_is_away(gateway: Gateway) -> None:
 
 
 async def test_its_end_drains_and_leaves_nothing(gateway: Gateway, unit: Systemd) -> None:
+    """A12 The port closes, what is under way ends, every log is signed, and no process is left."""
     site = gateway.site
     children = gateway.children
     assert len(children) >= 4
