@@ -160,6 +160,7 @@ async def _until_stopped(services: Services, master: GateMaster, settings: Setti
     loop.add_signal_handler(
         signal.SIGHUP, lambda: spawn(reload(services, master, settings), "configuration reload")
     )
+    loop.add_signal_handler(signal.SIGUSR2, lambda: telemetry.log().warning("no_workers_to_restart"))
     closed = spawn(master.wait_closed(), "door closed")
     stopped = spawn(stop.wait(), "stop asked")
     await asyncio.wait({closed, stopped}, return_when=asyncio.FIRST_COMPLETED)
