@@ -22,6 +22,7 @@ from gateway.configuration.words import (
     Prefix,
     Seconds,
     Text,
+    WorkerCount,
 )
 from gateway.vocabulary.limits import Mode
 
@@ -97,7 +98,7 @@ class GatewaySpec(Spec):
     """Metrics and health answers; none are served without it."""
     drain_s: Annotated[int, Field(ge=0, le=3_600)] = 30
     """Seconds that exchanges under way may take to finish when the gateway stops."""
-    workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] | None = None
+    workers: WorkerCount | None = None
     """Inspectors on the one port, under a supervisor; `auto`: one a core. One process without it when left out."""
     worker_memory_bytes: Annotated[int, Field(ge=50_000_000)] | None = None
     """Resident memory past which a worker is drained and replaced by a fresh one; no bound when left out."""

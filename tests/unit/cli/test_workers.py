@@ -113,7 +113,9 @@ def test_the_configuration_of_workers(
 ) -> None:
     assert run("config", "check", "--config", configured(tmp_path, more)) == code
     if code:
-        assert "ecluse.yaml:" in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert told.count("ecluse.yaml:") == 1
+        assert ("number from 1 to 64, or auto" in told) == ("workers:" in more)
 
 
 def test_the_supervisor_is_told_nothing_secret(tmp_path: Path) -> None:
