@@ -33,8 +33,12 @@ class SystemEntropy:
 
 
 @asynccontextmanager
-async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[Services]:
+async def open_services(
+    loaded: Loaded, clock: Clock | None = None, *, worker: int | None = None
+) -> AsyncIterator[Services]:
     """Build everything the engine works with, and take it down in order.
+
+    *worker* is the number of this process among the workers of the node, from 1: each writes a log of its own.
 
     Raises:
         KeysRefused, KeysDisagree: wrong keys refuse to start.
@@ -46,7 +50,7 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
     used_clock = clock if clock is not None else SystemClock()
     async with open_store(settings) as store:
         await verify_or_set_keycheck(store, fingerprint(keys))
-        writer = files.writer_name(files.GATEWAY, settings.audit_node)
+        writer = files.writer_name(files.GATEWAY, settings.audit_node, worker or 1)
         audit = AuditWriter(
             settings.audit_dir / writer,
             LOG_NAME,
@@ -78,7 +82,7 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
         finally:
             if escrow is not None:
                 await asyncio.to_thread(escrow.close)
-            await asyncio.to_thread(audit.close)
+            await asyncio.to_thread(audit.close, end_segment=worker is not None)
 
 
 def note(services: Services, kind: EventKind, *detail: tuple[str, str]) -> AuditEvent:

@@ -23,9 +23,13 @@ Listed = dict[str, tuple[str, str]]
 """Commands by name: ``module:attribute`` and the line of the help, which so needs no command's imports."""
 
 _COMMANDS: Final[Listed] = {
-    "serve": ("gateway.cli.serve:serve", "Run the gateway until SIGTERM; SIGHUP reloads the configuration."),
+    "serve": (
+        "gateway.cli.serve_start:serve",
+        "Run the gateway until SIGTERM; SIGHUP reloads the configuration, SIGUSR2 replaces the workers one by one.",
+    ),
     "demo": ("gateway.cli.demo:demo", "Run a small e-health app with the gateway in front of it."),
     "config": ("gateway.cli.config:config", "Check, explain and reload the configuration."),
+    "workers": ("gateway.cli.workers:workers", "Show the workers of this node, replace them one by one."),
     "keys": (
         "gateway.cli.keys:keys",
         "Make the gateway's keys, replace and drop them, show their public parts.",

@@ -235,6 +235,8 @@ class _Reading:
             tls_key=key,
             metrics_address=gateway.metrics.address if gateway.metrics else "127.0.0.1",
             metrics_port=gateway.metrics.port if gateway.metrics else None,
+            workers=gateway.workers,
+            worker_memory_bytes=gateway.worker_memory_bytes,
         )
 
 

@@ -26,6 +26,7 @@ from gateway.configuration.words import (
     Seconds,
     Text,
     TimeZone,
+    WorkerCount,
 )
 from gateway.vocabulary.limits import Mode
 
@@ -105,6 +106,10 @@ class GatewaySpec(Spec):
     """Metrics and health answers; none are served without it."""
     drain_s: Annotated[int, Field(ge=0, le=3_600)] = 30
     """Seconds that exchanges under way may take to finish when the gateway stops."""
+    workers: WorkerCount | None = None
+    """Inspectors on the one port, under a supervisor; `auto`: one a core. One process without it when left out."""
+    worker_memory_bytes: Annotated[int, Field(ge=50_000_000)] | None = None
+    """Resident memory past which a worker is drained and replaced by a fresh one; no bound when left out."""
     max_request_bytes: Bytes = 10_000_000
     """Longest request body; a longer one is refused with 413."""
     max_header_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = 32_768

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from gateway.policy.policy import Policy
 from gateway.vocabulary.signals import Rules
@@ -113,6 +114,7 @@ class Settings:
     *tls_key* are PEM files, both set or both None. *metrics_port* is None when no metrics are served.
     *audit_node* is None where one node writes alone; *audit_also* are the log folders of the others.
     *audit_engine* is ``duckdb`` or a ``clickhouse://`` address, which may carry a password too.
+    *workers* is None for one process without supervisor; *worker_memory_bytes* None for no bound.
     *escrow_recipients* are public keys of age; empty: no escrow is kept.
     """
 
@@ -144,6 +146,8 @@ class Settings:
     tls_key: Path | None = None
     metrics_address: str = "127.0.0.1"
     metrics_port: int | None = None
+    workers: int | Literal["auto"] | None = None
+    worker_memory_bytes: int | None = None
 
     @property
     def embedded_store(self) -> bool:
@@ -184,6 +188,16 @@ class Settings:
     def reload_file(self) -> Path:
         """Return where the serving process writes the outcome of the last reload, as JSON."""
         return self.state_dir / "reload.json"
+
+    @property
+    def restart_file(self) -> Path:
+        """Return where a supervisor writes the outcome of the last rolling restart, as JSON."""
+        return self.state_dir / "restart.json"
+
+    @property
+    def workers_file(self) -> Path:
+        """Return where a supervisor writes which workers there are, as JSON."""
+        return self.state_dir / "workers.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from gateway.accounts.names import account_ref
 from gateway.accounts.sealing import seal
 from gateway.accounts.store import Labels
 from gateway.accounts.verification import SEALED_FACTOR
-from gateway.assembly import open_for_operator
+from gateway.assembly.office import open_for_operator
 from gateway.clock import SystemClock
 from gateway.demo.children import Child, free_port, start, wait_until_listening
 from gateway.sessions import device

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.accounts.names import account_ref
-from gateway.assembly import open_for_operator
+from gateway.assembly.office import open_for_operator
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.operator import operator_log
