@@ -65,8 +65,10 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[Services]:
-    """Build everything the engine works with, and take it down in order.
+async def open_services(
+    loaded: Loaded, clock: Clock | None = None, *, writer: str = files.GATEWAY
+) -> AsyncIterator[Services]:
+    """Build everything the engine works with, and take it down in order. *writer* names the log of this process.
 
     Raises:
         KeysRefused, KeysDisagree: wrong keys refuse to start.
@@ -78,9 +80,9 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
     used_clock = clock if clock is not None else SystemClock()
     async with open_store(settings) as store:
         await verify_or_set_keycheck(store, fingerprint(keys))
-        writer = files.writer_name(files.GATEWAY, settings.audit_node)
+        name = files.writer_name(writer, settings.audit_node)
         audit = AuditWriter(
-            settings.audit_dir / writer,
+            settings.audit_dir / name,
             LOG_NAME,
             keys.checkpoint,
             segment_bytes=settings.segment_bytes,
@@ -88,7 +90,7 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
         )
         escrow = None
         if settings.escrow_recipients:
-            escrow = Escrow(settings.audit_dir / DIRECTORY, writer, settings.escrow_recipients)
+            escrow = Escrow(settings.audit_dir / DIRECTORY, name, settings.escrow_recipients)
         await asyncio.to_thread(audit.open)
         try:
             if escrow is not None:

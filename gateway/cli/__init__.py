@@ -23,6 +23,7 @@ DEFAULT_CONFIG: Final = "/etc/ecluse/ecluse.yaml"
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("gateway.cli.serve", "Run the gateway."),
     "demo": ("gateway.cli.demo", "Run a small e-health app with the gateway in front of it."),
+    "edge": ("gateway.cli.edge", "Run the check for a front proxy; write the proxy's configuration."),
     "config": ("gateway.cli.config", "Check, explain and reload the configuration."),
     "keys": ("gateway.cli.keys", "Make the gateway's keys, replace one, show their public parts."),
     "account": ("gateway.cli.account", "Invite people, lock and unlock accounts, list sessions."),
