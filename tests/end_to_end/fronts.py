@@ -19,7 +19,7 @@ from gateway.edge.front import WRITERS, Site
 from gateway.vocabulary.records import RouteKind
 from tests.attacks.harness import Authority
 from tests.end_to_end.test_deployment import free_port
-from tests.people import Person
+from tests.people import DR_MARTIN, Person
 from tests.stand import HOST, Browser, MiniApp, Said, Seen, Stand, mini_config, stand
 
 STALE_HOST = "ancien.example"
@@ -34,6 +34,11 @@ class EdgeApp(MiniApp):
     def __call__(self, seen: Seen) -> Said:
         said = super().__call__(seen)
         return replace(said, headers=PLANTED) if seen.path == "/annuaire" else said
+
+
+def to_be_locked(proxy: str) -> Person:
+    """Return somebody who logs in through *proxy* alone: a code is taken once."""
+    return Person(f"ben.{proxy}", "Canal-du-Nord-7")
 
 
 class Relay:
@@ -163,7 +168,8 @@ async def house(folder: Path) -> AsyncIterator[House]:
     """Run app, inspector and edge, and the relay before the edge."""
     authority = Authority(folder)
     certificate = authority.leaf(HOST, STALE_HOST)
-    async with stand(folder, EdgeApp(), _configured(folder, free_port(), certificate)) as gate:
+    people = (DR_MARTIN, *map(to_be_locked, COMMANDS))
+    async with stand(folder, EdgeApp(people), _configured(folder, free_port(), certificate)) as gate:
         loaded = load(folder / "ecluse.yaml")
         with (folder / "edge.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -217,7 +223,19 @@ def _nginx(folder: Path) -> list[str]:
     return ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
 
 
-COMMANDS: dict[str, Callable[[Path], list[str]]] = {"nginx": _nginx}
+COMMANDS: dict[str, Callable[[Path], list[str]]] = {
+    "nginx": _nginx,
+    "traefik": lambda folder: ["traefik", f"--configFile={folder}/traefik.yaml"],
+    "caddy": lambda folder: ["caddy", "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"],
+    "envoy": lambda folder: [
+        "envoy",
+        "-c",
+        f"{folder}/envoy.yaml",
+        "--disable-hot-restart",
+        "--concurrency",
+        "1",
+    ],
+}
 
 
 def program(name: str) -> str | None:

@@ -8,8 +8,18 @@ from urllib.parse import unquote
 import pytest
 import pytest_asyncio
 
-from tests.end_to_end.fronts import COMMANDS, SECRET, STALE_HOST, Front, House, front, house, program
-from tests.people import DR_MARTIN, NURSE_BEN, Person
+from tests.end_to_end.fronts import (
+    COMMANDS,
+    SECRET,
+    STALE_HOST,
+    Front,
+    House,
+    front,
+    house,
+    program,
+    to_be_locked,
+)
+from tests.people import DR_MARTIN, Person
 from tests.stand import Browser, Seen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -278,20 +288,16 @@ async def test_an_edge_that_does_not_answer_lets_nothing_pass(proxy: Front) -> N
 
 async def test_a_locked_account_is_out_at_once_at_both_doors(proxy: Front) -> None:
     """Nothing is remembered at the edge: the next question finds the lock."""
-    browser, gate = await logged_in(proxy, NURSE_BEN), proxy.house.gate
-    account_id = gate.ref(NURSE_BEN.login).id
+    person, gate = to_be_locked(proxy.name), proxy.house.gate
+    browser, account_id = await logged_in(proxy, person), gate.ref(person.login).id
     assert (await browser.get("/")).status == 200
     before, held = len(gate.app.bytes), dict(browser.cookies)
     await gate.services.accounts.lock(account_id, "vol")
-    try:
-        for path in ("/", "/annuaire", "/dossiers/1001"):
-            got = await browser.request("GET", path, cookies=held)
-            assert got.status == 403, (path, got)
-            assert got.header("clear-site-data") is not None
-        assert len(gate.app.bytes) == before
-    finally:
-        await gate.services.accounts.unlock(account_id)
-        del proxy.house.cookies[NURSE_BEN]
+    for path in ("/", "/annuaire", "/dossiers/1001"):
+        got = await browser.request("GET", path, cookies=held)
+        assert got.status == 403, (path, got)
+        assert got.header("clear-site-data") is not None
+    assert len(gate.app.bytes) == before
 
 
 async def _edge_events(proxy: Front, kind: str, least: int) -> list[dict[str, object]]:

@@ -1,9 +1,12 @@
 """What every front proxy is told: where the three doors are, which names it serves, and what it takes away."""
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from gateway.configuration import EdgeSettings, FrontSettings, Loaded
 from gateway.edge.doors import Door, Rule, plan
@@ -17,6 +20,7 @@ _WORD = re.compile(r"[A-Za-z0-9_./:@+,=~%-]+")
 HEAD_TIMEOUT_S = 10
 BODY_TIMEOUT_S = 30
 ANSWER_TIMEOUT_S = 120
+READ_TIMEOUT_S = 60
 CHECK_TIMEOUT_S = 5
 IDLE_TIMEOUT_S = 60
 CONNECT_TIMEOUT_S = 5
@@ -124,6 +128,17 @@ def word(value: object) -> str:
             f"{text!r} cannot stand in a proxy's configuration: use letters, digits and ./_- alone"
         )
     return text
+
+
+def yaml(value: object) -> str:
+    """Return *value* as YAML, in the order it was made."""
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = 10_000
+    text = io.StringIO()
+    writer.dump(value, text)
+    return text.getvalue()
 
 
 def authority(place: Place | Upstream) -> str:

@@ -49,14 +49,12 @@ def facts(path: str, query: str = "", method: str = "GET") -> RequestFacts:
 
 def taken(rules: tuple[Rule, ...], path: str) -> Rule | None:
     """Return the rule a proxy would take, by Python's engine and by RE2, which must agree."""
-    found = []
-    for fits in (
-        lambda rule: re.search(f"^{rule.pattern}$", path, re.IGNORECASE if rule.fold else 0),
-        lambda rule: re2.search(f"{'(?i)' if rule.fold else ''}^{rule.pattern}$", path),
-    ):
-        found.append(next((rule for rule in rules if fits(rule)), None))
-    assert found[0] == found[1]
-    return found[0]
+    python = [
+        rule for rule in rules if re.search(f"^{rule.pattern}$", path, re.IGNORECASE if rule.fold else 0)
+    ]
+    linear = [rule for rule in rules if re2.search(f"{'(?i)' if rule.fold else ''}^{rule.pattern}$", path)]
+    assert python == linear
+    return python[0] if python else None
 
 
 def door(app: App, path: str) -> Door:
