@@ -235,6 +235,7 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
         "--concurrency",
         "1",
     ],
+    "haproxy": lambda folder: ["haproxy", "-db", "-f", f"{folder}/ecluse.cfg"],
 }
 
 
