@@ -26,6 +26,7 @@ from gateway.vocabulary.events import EventKind
 _BACKLOG = 2_048
 _KEEP_ALIVE_S = 75
 _SOCKET_MODE = 0o660
+_LOOK_S = 1.0
 
 
 class CannotListen(Exception):
@@ -110,18 +111,14 @@ async def run(
     if settings.edge is None:
         raise ValueError("no edge in the configuration")
     secret = settings.edge.secret.encode("ascii") if settings.edge.secret is not None else None
+    loop, stopping, asked = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
     async with open_services(loaded, writer=f"edge-{number}") as services:
         await services.audit.append(note(services, EventKind.STARTED, ("door", "edge")))
         server = _Server(_config(Service(Check(Engine(services)), secret), loaded))
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            server.should_exit = True
-
-        for one in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(one, stop)
-        loop.add_signal_handler(signal.SIGHUP, lambda: spawn(reload(services, settings), "edge reload"))
-        watch = spawn(_until_orphaned(orphaned, stop), "edge parent watch")
+        watch = spawn(_watch(server, services, settings, stopping, asked, orphaned), "edge watch")
         telemetry.log().info("edge_ready", process=number, policy_id=loaded.policy.policy_id)
         try:
             await server.serve(sockets=sockets)
@@ -151,12 +148,34 @@ def _config(app: Service, loaded: Loaded) -> uvicorn.Config:
     )
 
 
-async def _until_orphaned(orphaned: Callable[[], bool], stop: Callable[[], None]) -> None:
-    while True:
-        await asyncio.sleep(1)
+async def _watch(
+    server: uvicorn.Server,
+    services: Services,
+    settings: Settings,
+    stopping: asyncio.Event,
+    asked: asyncio.Event,
+    orphaned: Callable[[], bool],
+) -> None:
+    """Reload when *asked*; end the server when *stopping*, or when nobody looks after us any more."""
+    while not stopping.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await _either(stopping, asked)
+        if asked.is_set():
+            asked.clear()
+            await reload(services, settings)
         if orphaned():
-            stop()
-            return
+            break
+    server.should_exit = True
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
+    waits = [spawn(one.wait(), "edge stop"), spawn(other.wait(), "edge reload")]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 async def reload(services: Services, settings: Settings) -> bool:
@@ -167,7 +186,7 @@ async def reload(services: Services, settings: Settings) -> bool:
         await services.audit.append(
             note(services, EventKind.CONFIG_LOADED, ("before", before), ("after", fresh.policy.policy_id))
         )
-    except (ConfigurationFaults, AuditUnavailable) as error:
+    except (ConfigurationFaults, ValueError, OSError, AuditUnavailable) as error:
         faults = len(error.faults) if isinstance(error, ConfigurationFaults) else 1
         services.audit.append_soon(note(services, EventKind.CONFIG_REFUSED, ("faults", str(faults))))
         telemetry.log().error("configuration_reload_refused", faults=faults, policy_id=before)

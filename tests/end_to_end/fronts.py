@@ -24,6 +24,8 @@ from tests.stand import HOST, Browser, MiniApp, Said, Seen, Stand, mini_config, 
 
 STALE_HOST = "ancien.example"
 """An app whose front configuration was written when its records were thought to be pages."""
+HURRIED = "hurried"
+"""A class that may ask eight times in ten seconds."""
 SECRET = "5e2f" * 10
 PLANTED = ("Set-Cookie", "sid=planted; Path=/"), ("Set-Cookie", "__Host-ecluse=planted; Path=/; Secure")
 
@@ -154,6 +156,10 @@ def _configured(folder: Path, port: int, certificate: tuple[Path, Path]) -> Call
             "secret_file": str(secret),
             "front": {"certificate": str(certificate[0]), "key": str(certificate[1]), "address": "127.0.0.1"},
         }
+        classes = config["realms"]["region"]["classes"]
+        # One person plays for all proxies; how fast the machine is must not decide anything.
+        classes["standard"]["requests_10s"] = {"hard": 100_000}
+        classes[HURRIED] = {"soft_share": 1, "requests_10s": {"hard": 8}}
         config["apps"]["ancien"] = {
             **mini_config(),
             "hosts": [STALE_HOST],

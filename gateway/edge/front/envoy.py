@@ -30,7 +30,15 @@ from gateway.policy.policy import App
 
 _TYPES = "type.googleapis.com/envoy.extensions"
 _AUTHZ = "envoy.filters.http.ext_authz"
-_BUFFER = "envoy.filters.http.buffer"
+_LUA = "envoy.filters.http.lua"
+_NO_BODY = """\
+function envoy_on_request(request)
+  local body = request:body()
+  if body ~= nil and body:length() > 0 then
+    request:respond({[":status"] = "400"}, "")
+  end
+end
+"""
 _SET = "OVERWRITE_IF_EXISTS_OR_ADD"
 
 
@@ -156,10 +164,10 @@ def _filters(site: Site) -> list[dict[str, Any]]:
         "filters.http.header_mutation.v3.HeaderMutation", mutations={"request_mutations": [*removed, *put]}
     )
     # A body that came without a length has no header to be matched by, and would reach the app.
-    buffer = _typed("filters.http.buffer.v3.Buffer", max_request_bytes=1)
+    no_body = _typed("filters.http.lua.v3.Lua", default_source_code={"inline_string": _NO_BODY})
     return [
         {"name": "envoy.filters.http.header_mutation", "typed_config": mutation},
-        {"name": _BUFFER, "typed_config": buffer},
+        {"name": _LUA, "typed_config": no_body},
         {"name": _AUTHZ, "typed_config": _authz(site)},
         _router(),
     ]
@@ -239,7 +247,7 @@ def _inspected(match: dict[str, Any]) -> dict[str, Any]:
         },
         "typed_per_filter_config": {
             _AUTHZ: _unasked(),
-            _BUFFER: _typed("filters.http.buffer.v3.BufferPerRoute", disabled=True),
+            _LUA: _typed("filters.http.lua.v3.LuaPerRoute", disabled=True),
         },
     }
 

@@ -46,6 +46,7 @@ def _global(site: Site) -> str:
     where = f"unix@{word(place.socket)}" if place.socket is not None else f"ipv4@{authority(place)}"
     return f"""\
 global
+    log /dev/log local0
     default-path config
     ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
     ssl-load-extra-del-ext
