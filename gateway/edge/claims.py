@@ -6,6 +6,7 @@ say has been taken away by then; when it has not, the proxy is not set up as it 
 
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from gateway.ingress import CLAIMS, Fields, RawHead, is_claim
@@ -16,7 +17,7 @@ URI = b"x-forwarded-uri"
 HOST = b"x-forwarded-host"
 PROTO = b"x-forwarded-proto"
 ADDRESS = b"x-forwarded-for"
-TOLD = (METHOD, URI, HOST, PROTO, ADDRESS)
+TOLD = frozenset({METHOD, URI, HOST, PROTO, ADDRESS})
 """What the front proxy says: method, raw target, Host, scheme, address of the client."""
 
 TAKEN_AWAY = tuple(sorted(CLAIMS | {"x-forwarded-prefix", "x-ecluse-assertion", "x-ecluse-answer"}))
@@ -28,6 +29,7 @@ NOT_FOR_APPS = ("x-ecluse-front", "x-forwarded-method", "x-forwarded-uri")
 # Of the proxies' own making; they overwrite what a client sends under these names.
 _THEIRS = frozenset({b"x-forwarded-port", b"x-forwarded-server", b"x-real-ip", b"via", SECRET})
 _THEIR_PREFIX = b"x-envoy-"
+_SCHEMES = {b"https": "https", b"http": "http"}
 _FRAMING = frozenset({"cookie", "authorization", "host", "content-length", "transfer-encoding", "connection"})
 
 
@@ -49,38 +51,43 @@ def is_front(fields: Fields, secret: bytes | None) -> bool:
 
 def read(fields: Fields) -> RawHead | Fault:
     """Return the request that *fields*, the lines of a question (names in lower case), describe."""
-    told: dict[bytes, bytes] = {}
-    lines: list[tuple[bytes, bytes]] = []
-    for name, value in fields:
-        if name in TOLD:
-            if name in told:
-                return Fault("told-twice")
-            told[name] = value
-            continue
+    told = {name: value for name, value in fields if name in TOLD}
+    rest = tuple(line for line in fields if line[0] not in TOLD)
+    if len(told) + len(rest) < len(fields):
+        return Fault("told-twice")
+    if len(told) < len(TOLD):
+        return Fault("untold")
+    small = len(rest) <= _SMALL_FIELDS and sum(len(value) for _, value in rest) <= _SMALL_BYTES
+    lines = (_small_lines if small else _lines)(told[HOST], rest)
+    if isinstance(lines, Fault):
+        return lines
+    address = _address(told[ADDRESS])
+    if address is None:
+        return Fault("told-address")
+    scheme = _SCHEMES.get(told[PROTO])
+    if scheme is None:
+        return Fault("told-scheme")
+    return RawHead(told[METHOD], told[URI], b"", b"HTTP/1.1", lines, scheme, address, 0)
+
+
+def _lines(host: bytes, rest: Fields) -> Fields | Fault:
+    """Return the lines of the client's head, Host first, without those of the proxies' own making."""
+    lines: list[tuple[bytes, bytes]] = [(b"host", host)]
+    for line in rest:
+        name = line[0]
         if name in _THEIRS or name == b"host" or name.startswith(_THEIR_PREFIX):
             continue
         fault = _fault_of(name)
         if fault is not None:
             return Fault(fault)
-        lines.append((name, value))
-    if len(told) < len(TOLD):
-        return Fault("untold")
-    address = _address(told[ADDRESS])
-    if address is None:
-        return Fault("told-address")
-    scheme = told[PROTO]
-    if scheme not in {b"https", b"http"}:
-        return Fault("told-scheme")
-    return RawHead(
-        method=told[METHOD],
-        target=told[URI],
-        authority=b"",
-        http_version=b"HTTP/1.1",
-        fields=((b"host", told[HOST]), *lines),
-        scheme=scheme.decode("ascii"),
-        peer_address=address,
-        peer_port=0,
-    )
+        lines.append(line)
+    return tuple(lines)
+
+
+# A browser sends the same lines again and again; long ones are not worth the memory.
+_small_lines = lru_cache(maxsize=1_024)(_lines)
+_SMALL_FIELDS = 40
+_SMALL_BYTES = 4_096
 
 
 def _fault_of(name: bytes) -> str | None:
@@ -96,6 +103,7 @@ def _fault_of(name: bytes) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4_096)
 def _address(value: bytes) -> str | None:
     text = value.decode("latin-1")
     if "%" in text:

@@ -72,6 +72,12 @@ def plan(app: App, prefix: str) -> tuple[Rule, ...]:
         else:
             door = Door.APP if public else Door.CHECK
             rules.append(Rule(route.name, route.kind.value, narrow, not public, door))
+            if route.template.text.endswith("*"):
+                # The bare path is the route's too, and no later rule's; nothing tells it from a folder of its own.
+                bare = narrow.removesuffix(_REST)
+                rules.append(
+                    Rule(route.name, route.kind.value, bare, not public, Door.INSPECTOR, "its bare path")
+                )
     while rules and rules[-1].door is Door.INSPECTOR:
         rules.pop()
     return tuple(rule for rule in rules if _may_fit_plain(rule))

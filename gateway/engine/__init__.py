@@ -50,15 +50,19 @@ class Engine:
         """Return the policy that new exchanges get."""
         return self.services.policy
 
-    def arrive(self, head: RawHead) -> tuple[Admitted | None, Exchange | Answer]:
-        """Read *head* strictly and open its exchange; what cannot be read in one way only is turned away."""
+    def arrive(self, head: RawHead, body: bytes | None = None) -> tuple[Admitted | None, Exchange | Answer]:
+        """Read *head* strictly and open its exchange; what cannot be read in one way only is turned away.
+
+        *body* is given where it is known before anything is asked.
+        """
         request_id, now_ms = self.services.entropy.hex(16), self.services.clock.now_ms()
         admitted = admit(head, self.services.policy)
         if isinstance(admitted, Turned):
             facts = arrivals.stray_facts(head, request_id=request_id, received_ms=now_ms)
             reason = Reason.UNKNOWN_METHOD if admitted.fault == "unknown-method" else Reason.MALFORMED_REQUEST
             return None, self.turn_away(facts, reason, admitted.status, admitted.fault)
-        return admitted, self.begin(arrivals.facts_of(admitted, request_id=request_id, received_ms=now_ms))
+        facts = arrivals.facts_of(admitted, request_id=request_id, received_ms=now_ms, body=body)
+        return admitted, self.begin(facts)
 
     def unread(self) -> RequestFacts:
         """Return what may be said of a request of which nothing is believed."""

@@ -4,8 +4,10 @@ from gateway.ingress import Admitted, RawHead
 from gateway.vocabulary.messages import Headers, RequestFacts
 
 
-def facts_of(admitted: Admitted, *, request_id: str, received_ms: int) -> RequestFacts:
-    """Return the facts of an admitted request."""
+def facts_of(
+    admitted: Admitted, *, request_id: str, received_ms: int, body: bytes | None = None
+) -> RequestFacts:
+    """Return the facts of an admitted request; *body* when it is known already."""
     return RequestFacts(
         request_id=request_id,
         received_ms=received_ms,
@@ -18,6 +20,7 @@ def facts_of(admitted: Admitted, *, request_id: str, received_ms: int) -> Reques
         headers=admitted.headers,
         client_address=admitted.client_address,
         client_port=admitted.client_port,
+        body=body,
     )
 
 

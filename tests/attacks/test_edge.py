@@ -171,6 +171,7 @@ async def test_what_the_inspector_has_to_see_is_refused_and_told(
 async def test_what_is_refused_whoever_asks(
     asker: Asker, target: str, lines: tuple[tuple[str, str], ...], status: int, reason: str
 ) -> None:
+    """C08 D01 D08 The description that a proxy gives is read as strictly as a request."""
     before = len(await asker.refusals())
     got = await asker.ask(target, *lines)
     assert got.status == status, got
@@ -191,6 +192,7 @@ async def test_what_is_refused_whoever_asks(
 async def test_nobody_but_the_front_proxy_is_answered(
     asker: Asker, path: str, lines: tuple[tuple[str, str], ...]
 ) -> None:
+    """C08 Whoever reaches the check without the secret is told nothing."""
     before = len(await asker.refusals())
     got = await asker.ask("/annuaire", *lines, path=path)
     assert (got.status, got.body, set(got.headers)) == (403, b"", {"content-length"})
@@ -242,7 +244,7 @@ async def test_a_public_file_takes_no_identity_along(asker: Asker) -> None:
 async def test_a_fault_or_a_store_that_is_down_lets_nothing_pass(
     asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever fails within, what leaves is a refusal; even when it cannot be told."""
+    """A01 A08 A10 Whatever fails within, what leaves is a refusal; even when it cannot be told."""
     store = asker.gate.services.store
 
     def failing(error: Exception) -> Callable[..., Awaitable[object]]:

@@ -113,6 +113,7 @@ async def test_pages_pass_by_the_edge_and_records_by_the_inspector(proxy: Front)
 
 
 async def test_what_clients_claim_is_believed_nowhere(proxy: Front) -> None:
+    """C01 C02 C04 C05 C08 By any of the proxies, to either door or to public files."""
     browser = await logged_in(proxy)
     for path in ("/", "/static/app.css", "/dossiers/1002"):
         got = await browser.request("GET", path, headers=FORGED)
@@ -143,6 +144,7 @@ async def test_public_files_go_straight_and_bring_no_identity(proxy: Front) -> N
 
 
 async def test_cookies_of_an_app_do_not_leave_by_the_edge(proxy: Front) -> None:
+    """C12 Nor do those that no session was told of reach the app."""
     browser = await logged_in(proxy)
     got = await browser.get("/annuaire")
     assert got.status == 200
@@ -170,7 +172,7 @@ GAMES = (
 
 
 async def test_no_spelling_reaches_a_record_unseen(proxy: Front) -> None:
-    """Whatever a proxy makes of an address: the app answers it by the inspector, or not at all."""
+    """D01 D02 D03 D05 Whatever a proxy makes of an address: the app answers it by the inspector, or not at all."""
     browser = await logged_in(proxy)
     app = proxy.house.gate.app
     for target in GAMES:
@@ -196,6 +198,7 @@ async def test_no_spelling_reaches_a_record_unseen(proxy: Front) -> None:
 async def test_what_is_more_than_an_address_does_not_pass_by_the_edge(
     proxy: Front, request_head: str
 ) -> None:
+    """B14 Bodies, upgrades and other methods are the inspector's."""
     browser = await logged_in(proxy)
     app = proxy.house.gate.app
     before = len(app.bytes), len(app.seen)
@@ -212,7 +215,7 @@ async def test_what_is_more_than_an_address_does_not_pass_by_the_edge(
 
 
 async def test_what_http_2_may_say_otherwise_does_not_pass_by_the_edge(proxy: Front) -> None:
-    """Bodies without a length, two names, claims, and addresses that HTTP/1 could not hold."""
+    """B17 Bodies without a length, two names, claims, and addresses that HTTP/1 could not hold."""
     browser, app = await logged_in(proxy), proxy.house.gate.app
     cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
 
@@ -263,7 +266,7 @@ async def test_a_record_sent_to_the_edge_by_mistake_is_refused_and_told(proxy: F
 
 
 async def test_unknown_names_reach_nothing(proxy: Front) -> None:
-    """By TLS, by Host, or by both."""
+    """D08 By TLS, by Host, or by both."""
     app, site = proxy.house.gate.app, proxy.site
     before = len(app.bytes)
     browser = proxy.browser()
@@ -300,6 +303,7 @@ async def test_plain_http_leads_to_https_and_h2_is_offered(proxy: Front) -> None
 
 
 async def test_heads_are_bounded(proxy: Front) -> None:
+    """B19 By the proxy, before anybody is asked."""
     app = proxy.house.gate.app
     before = len(app.bytes)
     got = await _send(proxy.browser(), "GET /static/app.css HTTP/1.1\r\n" + f"X-Long: {'x' * 100_000}\r\n")

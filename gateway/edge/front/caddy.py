@@ -14,6 +14,7 @@ from gateway.edge.front.site import (
     HSTS,
     IDLE_TIMEOUT_S,
     KEPT_BACK,
+    WRITE_TIMEOUT_S,
     Files,
     Place,
     Site,
@@ -59,7 +60,7 @@ def _options(site: Site) -> str:
 \t\ttimeouts {{
 \t\t\tread_header {HEAD_TIMEOUT_S}s
 \t\t\tread_body {BODY_TIMEOUT_S}s
-\t\t\twrite {ANSWER_TIMEOUT_S}s
+\t\t\twrite {WRITE_TIMEOUT_S}s
 \t\t\tidle {IDLE_TIMEOUT_S}s
 \t\t}}
 \t}}

@@ -1,4 +1,4 @@
-"""nginx, 1.18 or newer, with ``auth_request``: a file for ``conf.d``.
+"""nginx, 1.20 or newer, with ``auth_request``: a file for ``conf.d``.
 
 The door is chosen by ``$request_uri``, the address as it was sent, never by nginx's own reading of it.
 """

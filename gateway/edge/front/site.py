@@ -21,6 +21,8 @@ HEAD_TIMEOUT_S = 10
 BODY_TIMEOUT_S = 30
 ANSWER_TIMEOUT_S = 120
 READ_TIMEOUT_S = 60
+WRITE_TIMEOUT_S = 3_600
+"""For the proxies that bound a whole answer, long downloads and event streams among them."""
 CHECK_TIMEOUT_S = 5
 IDLE_TIMEOUT_S = 60
 CONNECT_TIMEOUT_S = 5

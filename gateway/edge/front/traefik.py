@@ -17,6 +17,7 @@ from gateway.edge.front.site import (
     IDLE_TIMEOUT_S,
     KEPT_BACK,
     READ_TIMEOUT_S,
+    WRITE_TIMEOUT_S,
     Files,
     Site,
     authority,
@@ -48,7 +49,7 @@ def _entry(site: Site, port: int) -> dict[str, Any]:
             "respondingTimeouts": {
                 # Head and body together; a slow upload has as long as the app has.
                 "readTimeout": f"{READ_TIMEOUT_S}s",
-                "writeTimeout": f"{ANSWER_TIMEOUT_S}s",
+                "writeTimeout": f"{WRITE_TIMEOUT_S}s",
                 "idleTimeout": f"{IDLE_TIMEOUT_S}s",
             }
         },

@@ -147,6 +147,13 @@ def test_pages_that_are_seen(more: dict[str, object], seen: bool) -> None:
     assert (door(app, "/aide") is Door.INSPECTOR) == seen
 
 
+def test_the_bare_path_of_a_catch_all_is_no_later_routes() -> None:
+    """The page speaks for it, so that it is not public, however public the next route is."""
+    app = replace(APP, routes=(route("page", "/*"), route("public", "/")))
+    assert door(app, "/") is Door.INSPECTOR
+    assert door(app, "/x") is Door.CHECK
+
+
 def test_one_address_of_two_meanings_is_seen() -> None:
     """A record by its query, declared before or after a page of the same path."""
     record = route("record", "/index.php", params=(ParamTest(ParamPlace.QUERY, "dossier", Op.PRESENT),))
@@ -210,7 +217,7 @@ def asked(draw: st.DrawFn) -> tuple[App, str]:
     return app, text.replace("*", rest) + draw(tails)
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(asked(), st.sampled_from(["", "q=1", "user=x"]), st.sampled_from(["GET", "HEAD"]))
 def test_what_passes_by_is_what_the_gateway_would_not_look_at(
     what: tuple[App, str], query: str, method: str
