@@ -26,6 +26,10 @@ async def ask(
     connection.initiate_connection()
     connection.send_headers(1, lines, end_stream=not body)
     if body:
+        # A body that is still on its way when the door is chosen is the harder case.
+        writer.write(connection.data_to_send())
+        await writer.drain()
+        await asyncio.sleep(0.1)
         for start in range(0, len(body), 16_000):
             connection.send_data(1, body[start : start + 16_000], end_stream=start + 16_000 >= len(body))
     writer.write(connection.data_to_send())

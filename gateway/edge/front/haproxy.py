@@ -116,6 +116,8 @@ frontend https
     http-request deny deny_status 400 if {{ req.hdr_cnt(host) gt 1 }}
     http-request deny deny_status 421 if {names}
     http-request deny deny_status 413 if {{ req.hdr(content-length) -m int gt {site.loaded.policy.max_request_bytes} }}
+    # HTTP/2 tells of a body without a length only when it comes; a request without one is not held up.
+    http-request wait-for-body time {HEAD_TIMEOUT_S}s at-least 1 if simple
     # What a browser claims about itself is dropped here, and names that some servers read as others.
 {taken}\
     http-request del-header [_.] -m reg
