@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import grp
 import os
 import signal
@@ -45,7 +46,8 @@ def listen(edge: EdgeSettings) -> list[socket.socket]:
             opened.append(_unix(edge.socket, edge.group))
         if edge.port is not None:
             family = socket.AF_INET6 if ":" in edge.address else socket.AF_INET
-            inet = socket.socket(family, socket.SOCK_STREAM)
+            # Named, so that asyncio knows it for TCP and lets small answers leave at once.
+            inet = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             opened.append(inet)
             inet.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             inet.bind((edge.address, edge.port))
@@ -119,6 +121,9 @@ async def run(
         await services.audit.append(note(services, EventKind.STARTED, ("door", "edge")))
         server = _Server(_config(Service(Check(Engine(services)), secret), loaded))
         watch = spawn(_watch(server, services, settings, stopping, asked, orphaned), "edge watch")
+        # What is here now stays: the collector need not walk through it again during a question.
+        gc.collect()
+        gc.freeze()
         telemetry.log().info("edge_ready", process=number, policy_id=loaded.policy.policy_id)
         try:
             await server.serve(sockets=sockets)
