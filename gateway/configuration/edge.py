@@ -36,6 +36,12 @@ def check_edge(gateway: GatewaySpec) -> Iterator[Problem]:
         yield Problem(
             (*at, "front"), "the front proxy keeps the certificate", "take gateway.listen.tls out, or front"
         )
+    if edge.front is not None and not gateway.trusted_proxies:
+        yield Problem(
+            (*at, "front"),
+            "the inspector would take everybody for the front proxy",
+            "name its address under gateway.trusted_proxies, such as 127.0.0.1/32",
+        )
     if edge.front is not None and edge.front.https_port == edge.front.http_port:
         yield Problem((*at, "front", "http_port"), "this is https_port already", "choose another")
 

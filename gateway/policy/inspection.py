@@ -26,6 +26,13 @@ class Why(StrEnum):
     BASIC = "each request is a login"
 
 
+_BY_KIND = dict.fromkeys(REVEALING, Why.NAMES_PATIENTS) | {
+    RouteKind.LOGIN: Why.IS_A_LOGIN,
+    RouteKind.LOGOUT: Why.IS_A_LOGOUT,
+    RouteKind.BLOCKED: Why.IS_REFUSED,
+}
+
+
 def why_inspected(app: App, route: Route | None) -> Why | None:
     """Return why answers of *route* must be seen; None when deciding the request is enough.
 
@@ -41,15 +48,8 @@ def why_inspected(app: App, route: Route | None) -> Why | None:
 
 
 def _of_page(app: App, route: Route) -> Why | None:
-    kinds = {
-        RouteKind.LOGIN: Why.IS_A_LOGIN,
-        RouteKind.LOGOUT: Why.IS_A_LOGOUT,
-        RouteKind.BLOCKED: Why.IS_REFUSED,
-    }
-    if route.kind in REVEALING:
-        return Why.NAMES_PATIENTS
-    if route.kind in kinds:
-        return kinds[route.kind]
+    if (why := _BY_KIND.get(route.kind)) is not None:
+        return why
     if route.inspect:
         return Why.ASKED_FOR
     if route.stream or route.websocket:

@@ -20,6 +20,7 @@ def configured(folder: Path, change: Callable[[dict[str, Any]], None] | None = N
 
     def write(config: dict[str, Any]) -> None:
         config["gateway"]["listen"]["port"] = 8443
+        config["gateway"]["trusted_proxies"] = ["127.0.0.1/32"]
         config["gateway"]["edge"] = {
             "socket": str(folder / "edge.sock"),
             "port": 9465,

@@ -88,6 +88,27 @@ def test_faults_of_the_edge_are_told(tmp_path: Path, change: dict[str, Any], whe
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("trusted_proxies", [], "take everybody for the front proxy"),
+        ("edge.front.http_port", 443, "this is https_port already"),
+    ],
+)
+def test_a_front_proxy_that_nobody_could_trust_is_told(
+    tmp_path: Path, key: str, value: object, told: str
+) -> None:
+    def write(config: dict[str, Any]) -> None:
+        place = config["gateway"]
+        *steps, last = key.split(".")
+        for step in steps:
+            place = place[step]
+        place[last] = value
+
+    with pytest.raises(ConfigurationFaults, match=told):
+        load(configured(tmp_path, write))
+
+
 @pytest.mark.parametrize("secret", ["short", 'with spaces and quotes " in it, and long enough', "é" * 40])
 def test_a_secret_that_could_be_guessed_or_misread_is_refused(tmp_path: Path, secret: str) -> None:
     path = configured(tmp_path)
