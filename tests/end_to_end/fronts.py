@@ -1,7 +1,9 @@
 """A gateway with an edge in a process of its own, and real front proxies before them."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import os
 import shutil
 import ssl
@@ -18,6 +20,7 @@ from gateway.configuration import Loaded, load
 from gateway.edge.front import WRITERS, Site
 from gateway.vocabulary.records import RouteKind
 from tests.attacks.harness import Authority
+from tests.attacks.test_upgrades import frame, read_frame
 from tests.end_to_end.test_deployment import free_port
 from tests.people import DR_MARTIN, Person
 from tests.stand import HOST, Browser, MiniApp, Said, Seen, Stand, mini_config, stand
@@ -31,11 +34,34 @@ PLANTED = ("Set-Cookie", "sid=planted; Path=/"), ("Set-Cookie", "__Host-ecluse=p
 
 
 class EdgeApp(MiniApp):
-    """The app of most tests, which tries to plant cookies from one of its pages."""
+    """The app of most tests, which tries to plant cookies from one of its pages, and has a socket that echoes."""
 
     def __call__(self, seen: Seen) -> Said:
+        if seen.path == "/direct":
+            return self._socket(seen)
         said = super().__call__(seen)
         return replace(said, headers=PLANTED) if seen.path == "/annuaire" else said
+
+    @staticmethod
+    def _socket(seen: Seen) -> Said:
+        key = f"{seen.header('sec-websocket-key')}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        proof = base64.b64encode(hashlib.sha1(key.encode(), usedforsecurity=False).digest()).decode()
+        lines = [
+            "HTTP/1.1 101 X",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Accept: {proof}",
+            "",
+            "",
+        ]
+
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while (got := await read_frame(reader))[0] == 1:
+                    writer.write(frame(b"recu " + got[1], masked=False))
+                    await writer.drain()
+
+        return Said(raw="\r\n".join(lines).encode(), then=echo)
 
 
 def to_be_locked(proxy: str) -> Person:
@@ -156,6 +182,8 @@ def _configured(folder: Path, port: int, certificate: tuple[Path, Path]) -> Call
             "secret_file": str(secret),
             "front": {"certificate": str(certificate[0]), "key": str(certificate[1]), "address": "127.0.0.1"},
         }
+        live = {"name": "live", "kind": "page", "path": "/direct", "websocket": True}
+        config["apps"]["parcours"]["routes"].append(live)
         classes = config["realms"]["region"]["classes"]
         # One person plays for all proxies; how fast the machine is must not decide anything.
         classes["standard"]["requests_10s"] = {"hard": 100_000}

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 import pytest_asyncio
 
+from tests.attacks.test_upgrades import frame, read_frame
 from tests.end_to_end import h2_client
 from tests.end_to_end.fronts import (
     COMMANDS,
@@ -249,6 +250,26 @@ async def test_what_http_2_may_say_otherwise_does_not_pass_by_the_edge(proxy: Fr
             assert "dossiers" not in seen.path
             assert "forged" not in str(seen.headers)
     assert b"id=1001" not in app.bytes[before[1] :]
+
+
+async def test_a_socket_goes_through_the_inspector_and_stays_open(proxy: Front) -> None:
+    browser = await logged_in(proxy)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", browser.port, ssl=browser.tls, server_hostname="parcours.example"
+    )
+    lines = [
+        "GET /direct HTTP/1.1", "Host: parcours.example", "Connection: Upgrade", "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Origin: https://parcours.example",
+        "Cookie: " + "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
+    ]  # fmt: skip
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    async with asyncio.timeout(20):
+        assert b" 101 " in await reader.readline()
+        await reader.readuntil(b"\r\n\r\n")
+        for word in (b"bonjour", b"encore"):
+            writer.write(frame(word, masked=True))
+            assert await read_frame(reader) == (1, b"recu " + word)
+    writer.close()
 
 
 async def test_a_record_sent_to_the_edge_by_mistake_is_refused_and_told(proxy: Front) -> None:

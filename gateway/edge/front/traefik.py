@@ -31,6 +31,8 @@ from gateway.policy.policy import App
 _METHODS = "(Method(`GET`) || Method(`HEAD`))"
 _SIMPLE = f"{_METHODS} && !HeaderRegexp(`Upgrade`, `.`) && !HeaderRegexp(`Content-Length`, `[^0]`)"
 _LOWEST = 10
+# Of a socket Traefik would say wss, which is no scheme of a request.
+_SECURE = {"X-Forwarded-Proto": "https"}
 
 
 def traefik(site: Site) -> Files:
@@ -171,14 +173,14 @@ def _target(app: App, door: Door) -> Mapping[str, Any]:
 def _middlewares(site: Site) -> dict[str, Any]:
     kept_back = dict.fromkeys(KEPT_BACK, "")
     not_for_apps = {name.title(): "" for name in claims.NOT_FOR_APPS}
-    names = [name for name in claims.TAKEN_AWAY if name != "x-real-ip"]
+    taken = {name.title(): "" for name in claims.TAKEN_AWAY if name != "x-real-ip"}
     return {
         "hsts": {"headers": {"customResponseHeaders": {"Strict-Transport-Security": HSTS}}},
         "to-https": {
             "redirectScheme": {"scheme": "https", "port": str(site.front.https_port), "permanent": True},
         },
         # What a browser claims about itself is dropped here; an empty value takes the header away.
-        "claims": {"headers": {"customRequestHeaders": {name.title(): "" for name in names} | not_for_apps}},
+        "claims": {"headers": {"customRequestHeaders": taken | not_for_apps | _SECURE}},
         "question": {"headers": {"customRequestHeaders": {"X-Ecluse-Front": site.secret}}},
         "check": {
             "forwardAuth": {
