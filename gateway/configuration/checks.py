@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from gateway.configuration.alerts import check_alerts
 from gateway.configuration.caps import check_caps
 from gateway.configuration.checks_audit import check_audit
+from gateway.configuration.edge import check_edge
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
 from gateway.configuration.pools import check_pools
@@ -72,6 +73,7 @@ def check_main(main: MainFile) -> Iterator[Problem]:
     yield from check_signals(main.signals)
     yield from check_pools(main.pools)
     yield from check_alerts(main.alerts)
+    yield from check_edge(main.gateway)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)
     listen, metrics = main.gateway.listen, main.gateway.metrics
     if metrics is not None and metrics.port == listen.port:
@@ -247,6 +249,8 @@ def _check_route(at: Location, route: RouteSpec, app: AppSpec, prefix: str) -> I
             yield Problem(
                 (*at, key), f"a {route.kind} route is inspected whole", f"take {key} out, or make it a page"
             )
+    if route.inspect and route.kind is not RouteKind.PAGE:
+        yield Problem((*at, "inspect"), f"a {route.kind} route is no page", "take inspect out")
     if route.patients is None:
         return
     names = compile_template(route.path).names

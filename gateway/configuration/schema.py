@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.configuration.schema_alerts import AlertsSpec
+from gateway.configuration.schema_edge import EdgeSpec
 from gateway.configuration.schema_measures import PlanBlancSpec, PostureSpec
 from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
 from gateway.configuration.schema_pools import PoolsSpec
@@ -104,6 +105,8 @@ class GatewaySpec(Spec):
     """Folder of the keys that `ecluse keys init` makes."""
     metrics: MetricsSpec | None = None
     """Metrics and health answers; none are served without it."""
+    edge: EdgeSpec | None = None
+    """The check for a front proxy; none is answered without it."""
     drain_s: Annotated[int, Field(ge=0, le=3_600)] = 30
     """Seconds that exchanges under way may take to finish when the gateway stops."""
     workers: WorkerCount | None = None

@@ -106,6 +106,30 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FrontSettings:
+    """The front proxy's side. *address* None: every address. The files are looked at by the proxy alone."""
+
+    certificate: Path
+    key: Path
+    address: str | None = None
+    https_port: int = 443
+    http_port: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """Where the check listens, *socket*, *port* or both, and whom it believes; *secret* is kept out of the repr."""
+
+    socket: Path | None = None
+    group: str | None = None
+    address: str = "127.0.0.1"
+    port: int | None = None
+    secret: str | None = field(default=None, repr=False)
+    processes: int = 1
+    front: FrontSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where this process listens, keeps its state and finds its store.
 
@@ -144,6 +168,7 @@ class Settings:
     escrow_recipients: tuple[str, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    edge: EdgeSettings | None = None
     metrics_address: str = "127.0.0.1"
     metrics_port: int | None = None
     workers: int | Literal["auto"] | None = None

@@ -80,6 +80,8 @@ class Exchange:
     realm: Realm
     match: RouteMatch | None = None
     login: LoginRule | None = None
+    stood: RequestFacts | None = None
+    """The reading of the request that *match* and *login* were found by."""
     typed: AccountRef | None = None
     credentials: Credentials = field(default_factory=Credentials)
     claims: SessionClaims | None = None

@@ -13,6 +13,7 @@ from gateway.lookups import EnterQuestion, enter
 from gateway.policy import routes
 from gateway.policy.policy import Basic, Flow, StepUp
 from gateway.policy.request import BasicState, Situation, StoreState, decide_request
+from gateway.policy.routes import RouteMatch
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Challenge, Forward, Prompt, Reason, Refuse, RequestDecision
 from gateway.vocabulary.events import EventKind
@@ -27,14 +28,11 @@ async def decide(exchange: Exchange, services: Services, *, body_read: bool) -> 
     """Decide the request of *exchange*; called again with *body_read* after an AwaitBody."""
     if _wants_body(exchange) and not body_read:
         return AwaitBody()
-    exchange.match = routes.match(exchange.app, exchange.facts)
-    exchange.login = logins.attempt(exchange.app.logins, exchange.facts)
-    if exchange.login is not None and not exchange.login.methods:
-        exchange.login = None
+    match = stand(exchange)
     if _extraction_wants_body(exchange) and not body_read:
         return AwaitBody()
     fault = _read_typed_name(exchange, services)
-    if fault is None and exchange.match.kind is RouteKind.LOGIN and not exchange.match.unknown_method:
+    if fault is None and match.kind is RouteKind.LOGIN and not match.unknown_method:
         fault = _see_through(exchange, services)
     if fault is not None:
         return await _refuse(exchange, services, fault)
@@ -47,6 +45,18 @@ async def decide(exchange: Exchange, services: Services, *, body_read: bool) -> 
     if isinstance(decision, Challenge):
         return await _challenge(exchange, services, decision)
     return await _refuse(exchange, services, decision)
+
+
+def stand(exchange: Exchange) -> RouteMatch:
+    """Note the door of the request and the login it attempts; once for each reading of it, with body or without."""
+    if exchange.stood is exchange.facts and exchange.match is not None:
+        return exchange.match
+    match = exchange.match = routes.match(exchange.app, exchange.facts)
+    exchange.login = logins.attempt(exchange.app.logins, exchange.facts)
+    if exchange.login is not None and not exchange.login.methods:
+        exchange.login = None
+    exchange.stood = exchange.facts
+    return match
 
 
 def _wants_body(exchange: Exchange) -> bool:

@@ -48,6 +48,7 @@ _TEXTS: dict[Reason, str] = {
     Reason.AUDIT_DOWN: "unavailable",
     Reason.STOPPING: "unavailable",
     Reason.FAULT: "unavailable",
+    Reason.MISROUTED: "unavailable",
     Reason.UPSTREAM_DOWN: "upstream-down",
     Reason.UPSTREAM_UPGRADE: "not-allowed",
     Reason.LOGIN_FAILED: "no-session",

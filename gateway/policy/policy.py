@@ -73,7 +73,10 @@ class StoreDown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One door of an app. *methods* empty: every method the app accepts; *params* all have to hold."""
+    """One door of an app. *methods* empty: every method the app accepts; *params* all have to hold.
+
+    *inspect*: its answers are seen even where an edge check could let its requests pass.
+    """
 
     name: str
     kind: RouteKind
@@ -86,6 +89,7 @@ class Route:
     websocket: bool = False
     stream: bool = False
     step_up: StepUp = StepUp.OWED
+    inspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
