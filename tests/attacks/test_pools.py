@@ -182,3 +182,18 @@ async def test_limits_show_tells_what_all_together_used(
     assert told["shared"]["site"]["limits"][0]["used"] >= 7
     assert await operate(gate, "limits", "show", second.login) == 0
     assert f"device {opened['device']}, last login" in capfd.readouterr().out
+
+
+async def test_the_strict_posture_halves_what_a_device_may_see(gate: Stand, people: Iterator[Person]) -> None:
+    """One command lowers the pools with every other cap, and gives them back."""
+    person = next(people)
+    with time_stands(gate) as clock:
+        browser = await arrive(gate, person)
+        assert await operate(gate, "posture", "strict", "--reason", "ticket 4711") == 0
+        try:
+            clock.advance(STEP_MS)
+            browser = await arrive(gate, person, browser)
+            assert len(await take(browser, 2301, 9)) == ON_A_DEVICE // 2
+        finally:
+            assert await operate(gate, "posture", "normal", "--reason", "ticket 4711 is over") == 0
+        assert len(await take(browser, 2301, 9)) == 9
