@@ -30,15 +30,11 @@ def pooled(pools: Pools, limits: LimitSet) -> dict[Pool, LimitSet]:
     many is not stopped by sharing a room; a class that is only observed is only observed here too. Listed patients
     weigh what they weigh for the account.
     """
-    # A dictionary is no key; what it holds is.
-    written = tuple((pool, pools.limits[pool]) for pool in Pool if pool in pools.limits)
-    return dict(_pooled(written, pools.least_accounts, limits))
+    return dict(_pooled(pools, limits))
 
 
 @lru_cache(maxsize=1024)
-def _pooled(
-    pools: tuple[tuple[Pool, tuple[Limit, ...]], ...], least_accounts: int, limits: LimitSet
-) -> tuple[tuple[Pool, LimitSet], ...]:
+def _pooled(pools: Pools, limits: LimitSet) -> tuple[tuple[Pool, LimitSet], ...]:
     own = {one.control: one for one in limits.limits}
     return tuple(
         (
@@ -46,13 +42,14 @@ def _pooled(
             LimitSet(
                 pool.value,
                 tuple(
-                    _held(one, own.get(_ALIKE[one.control]), least_accounts if pool in _WIDENED else 0)
-                    for one in written
+                    _held(one, own.get(_ALIKE[one.control]), pools.least_accounts if pool in _WIDENED else 0)
+                    for one in pools.limits[pool]
                 ),
                 limits.listed_weight_milli,
             ),
         )
-        for pool, written in pools
+        for pool in Pool
+        if pool in pools.limits
     )
 
 

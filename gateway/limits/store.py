@@ -82,14 +82,12 @@ def encode_states(limits: LimitSet, rules: MeasureRules) -> str:
     return "/".join(encode_limits(each) for each in states(limits, rules))
 
 
+@lru_cache(maxsize=1024)
 def encode_pools(pools: Pools, limits: LimitSet, rules: MeasureRules) -> str:
     """Return what holds an account of *limits* in the pools under every measure, each as pools.lua parses it."""
-    return _encode_pools(tuple(pooled(pools, limits).items()), rules)
-
-
-@lru_cache(maxsize=1024)
-def _encode_pools(found: tuple[tuple[Pool, LimitSet], ...], rules: MeasureRules) -> str:
-    each = [(_POOLS[pool], pool_states(pool, bounds, rules)) for pool, bounds in found]
+    each = [
+        (_POOLS[pool], pool_states(pool, bounds, rules)) for pool, bounds in pooled(pools, limits).items()
+    ]
     return "/".join(
         ";".join(f"{letter}{encode_limits(held[state])}" for letter, held in each) for state in range(STATES)
     )

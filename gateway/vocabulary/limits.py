@@ -131,6 +131,10 @@ class LimitSet:
     listed_weight_milli: int = 200
     break_glass: BreakGlass | None = None
 
+    def __hash__(self) -> int:
+        # What it becomes is looked up several times in every exchange, and always for the same few objects.
+        return hash((self.name, self.listed_weight_milli, len(self.limits)))
+
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
@@ -151,6 +155,9 @@ class Pools:
     limits: dict[Pool, tuple[Limit, ...]]
     clusters: Clusters = Clusters()
     least_accounts: int = 2
+
+    def __hash__(self) -> int:
+        return hash((self.least_accounts, len(self.limits)))
 
 
 NO_POOLS = Pools({})

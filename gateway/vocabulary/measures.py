@@ -54,3 +54,6 @@ class MeasureRules:
 
     strict: StrictRule = field(default_factory=StrictRule)
     plan_blanc: PlanBlancRule = field(default_factory=PlanBlancRule)
+
+    def __hash__(self) -> int:
+        return hash((self.strict.caps_share_milli, self.plan_blanc.times_milli))
