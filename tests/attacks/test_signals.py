@@ -134,10 +134,13 @@ async def test_l03_the_log_tells_a_walk_and_no_number(
     """L03 A thief opens numbers in a row: the entries tell that and how many, and neither number nor distance."""
     person = next(people)
     browser = await gate.log_in(person)
-    for number in numbers:
-        assert (await browser.get(f"/dossiers/{number}")).status == 200
+    statuses = [(await browser.get(f"/dossiers/{number}")).status for number in numbers]
+    # From the eighth on the watcher may ask for a code at any moment.
+    assert statuses[:8] == [200] * 8
+    assert set(statuses) <= {200, 303}
     walks = await walks_of(gate, person)
-    assert walks == [{}] * 7 + [{"walk": walk, "walked": str(count)} for count in (8, 9, 10)]
+    told = [{}] * 7 + [{"walk": walk, "walked": str(count)} for count in (8, 9, 10)]
+    assert walks == told[: statuses.count(200)]
 
 
 async def test_l03_honest_work_adds_nothing_to_the_log(gate: Stand, people: Iterator[Person]) -> None:
