@@ -5,9 +5,9 @@ from dataclasses import replace
 from mitmproxy import http
 
 from addons.heads import WireHeaders
-from addons.ingress import Admitted, RawHead, upstream_fields
 from gateway.engine import Exchange, Onward
-from gateway.vocabulary.messages import Headers, Reply, RequestFacts, ResponseFacts
+from gateway.ingress import Admitted, RawHead, upstream_fields
+from gateway.vocabulary.messages import Headers, Reply, ResponseFacts
 
 
 def raw_head(flow: http.HTTPFlow) -> RawHead:
@@ -23,46 +23,6 @@ def raw_head(flow: http.HTTPFlow) -> RawHead:
         scheme="https" if flow.client_conn.tls else "http",
         peer_address=peer[0],
         peer_port=peer[1],
-    )
-
-
-def facts_of(admitted: Admitted, *, request_id: str, received_ms: int) -> RequestFacts:
-    """Return the facts of an admitted request."""
-    return RequestFacts(
-        request_id=request_id,
-        received_ms=received_ms,
-        scheme=admitted.scheme,
-        method=admitted.method,
-        host=admitted.host,
-        port=admitted.port,
-        path=admitted.path,
-        query=admitted.query,
-        headers=admitted.headers,
-        client_address=admitted.client_address,
-        client_port=admitted.client_port,
-    )
-
-
-def stray_facts(head: RawHead, *, request_id: str, received_ms: int) -> RequestFacts:
-    """Return what may be said of a request that was not admitted: nothing of its text but two harmless headers."""
-    wanted = {b"accept", b"accept-language", b"sec-fetch-mode"}
-    headers: Headers = tuple(
-        (name.lower().decode("ascii"), value[:200].decode("latin-1"))
-        for name, value in head.fields
-        if name.lower() in wanted
-    )
-    return RequestFacts(
-        request_id=request_id,
-        received_ms=received_ms,
-        scheme=head.scheme,
-        method=head.method[:16].decode("latin-1"),
-        host="",
-        port=0,
-        path="/",
-        query="",
-        headers=headers,
-        client_address=head.peer_address,
-        client_port=head.peer_port,
     )
 
 

@@ -15,9 +15,7 @@ from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 
 from addons import flows
-from addons.calm import calm_body, calm_headers
 from addons.heads import WireHeaders
-from addons.ingress import Admitted, Turned, admit
 from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, mark, mark_upgrade, verdict_of, was_sent
 from addons.upstreams import choose
 from addons.wire import ANSWER_TOO_LARGE, APP_SILENT, cut
@@ -26,6 +24,8 @@ from gateway.clock import spawn
 from gateway.engine import Answer, AwaitBody, BodyPlan, Engine, Exchange, Pass
 from gateway.engine.replies import own_origin
 from gateway.engine.services import Services
+from gateway.ingress import Admitted
+from gateway.pages.calm import calm_body, calm_headers
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.messages import Reply
 
@@ -92,17 +92,7 @@ class Guard:
             return
         visit = _Visit()
         flow.metadata[_STATE] = visit
-        request_id = self.services.entropy.hex(16)
-        now_ms = self.services.clock.now_ms()
-        head = flows.raw_head(flow)
-        admitted = admit(head, self.engine.policy)
-        if isinstance(admitted, Turned):
-            facts = flows.stray_facts(head, request_id=request_id, received_ms=now_ms)
-            reason = Reason.UNKNOWN_METHOD if admitted.fault == "unknown-method" else Reason.MALFORMED_REQUEST
-            self._answer(flow, self.engine.turn_away(facts, reason, admitted.status, admitted.fault))
-            return
-        visit.admitted = admitted
-        begun = self.engine.begin(flows.facts_of(admitted, request_id=request_id, received_ms=now_ms))
+        visit.admitted, begun = self.engine.arrive(flows.raw_head(flow))
         if isinstance(begun, Answer):
             self._answer(flow, begun)
             return

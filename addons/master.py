@@ -7,14 +7,17 @@ authority, no protocol but HTTP/1. ``mode`` needs one upstream; it is a dead add
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mitmproxy import options
 from mitmproxy.addons import proxyserver
 from mitmproxy.master import Master
+from mitmproxy.proxy.mode_servers import ServerInstance
 
 import addons.pump  # noqa: F401 - connections of this master are worked off by it
+from addons.accepting import Acceptor
 from addons.dispatch import DirectAddons
 from addons.listener import Listener, server_context
 from addons.sentinel import Sentinel
@@ -47,6 +50,15 @@ class DoorSettings:
     bounds: WireBounds = field(default_factory=WireBounds)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedPort:
+    """A bound socket on which other processes accept too. *is_my_turn* is told how many connections are open here,
+    and tells whether the next one should be taken here rather than there."""
+
+    listening: socket.socket
+    is_my_turn: Callable[[int], bool]
+
+
 def hardened_options(settings: DoorSettings) -> dict[str, object]:
     """Return mitmproxy's options for *settings*. Anything unset here that could stream or tunnel is off."""
     return {
@@ -70,7 +82,11 @@ class GateMaster(Master):
     """mitmproxy with what the door needs and nothing else."""
 
     def __init__(
-        self, settings: DoorSettings, addons: Sequence[object], upstreams: Iterable[Upstream]
+        self,
+        settings: DoorSettings,
+        addons: Sequence[object],
+        upstreams: Iterable[Upstream],
+        shared: SharedPort | None = None,
     ) -> None:
         if (settings.certificate_file is None) != (settings.key_file is None):
             raise ValueError("listener: give certificate_file and key_file together, or neither")
@@ -84,7 +100,10 @@ class GateMaster(Master):
         _hush()
         super().__init__(
             options.Options(
-                listen_host=settings.listen_host, listen_port=settings.listen_port, mode=[_DEAD_UPSTREAM]
+                listen_host=settings.listen_host,
+                listen_port=settings.listen_port,
+                mode=[_DEAD_UPSTREAM],
+                server=shared is None,
             )
         )
         self.addons = DirectAddons(self)
@@ -100,17 +119,34 @@ class GateMaster(Master):
         )
         self.addons.add(*chain)
         self.options.update(**hardened_options(settings))  # type: ignore[no-untyped-call]
+        self._acceptor: Acceptor | None = None
+        if shared is not None:
+            serve = ServerInstance.make(_DEAD_UPSTREAM, self._proxyserver).handle_stream
+            is_my_turn = shared.is_my_turn
+            self._acceptor = Acceptor(shared.listening, serve, lambda: is_my_turn(self.connections))
+
+    @property
+    def connections(self) -> int:
+        """Return how many client connections are open, or are being opened."""
+        pending = self._acceptor.pending if self._acceptor is not None else 0
+        return len(self._proxyserver.connections) + pending
 
     @classmethod
     def build(
-        cls, settings: DoorSettings, addons: Sequence[object], upstreams: Iterable[Upstream]
+        cls,
+        settings: DoorSettings,
+        addons: Sequence[object],
+        upstreams: Iterable[Upstream],
+        shared: SharedPort | None = None,
     ) -> "GateMaster":
         """Make a door that runs *addons* in their order, the sentinel behind them. Call inside the loop.
+
+        With *shared* it accepts on that socket, whatever *settings* say of the address.
 
         Raises:
             ValueError: CertificateRefusedError, UpstreamConflictError or half a pair of files.
         """
-        return cls(settings, addons, upstreams)
+        return cls(settings, addons, upstreams, shared)
 
     async def running(self) -> None:
         """Tell readiness once every socket listens (called by mitmproxy).
@@ -140,7 +176,18 @@ class GateMaster(Master):
             ready.cancel()
             await self._running
             raise PortRefusedError("listener: stopped before it was ready")
+        if self._acceptor is not None:
+            return self._open(self._acceptor)
         host, port, *_ = self._proxyserver.listen_addrs()[0]
+        return host, port
+
+    @staticmethod
+    def _open(acceptor: Acceptor) -> tuple[str, int]:
+        host, port = acceptor.address
+        try:
+            acceptor.open()
+        except OSError as error:
+            raise PortRefusedError(f"listener {host}:{port}: {error.strerror}") from None
         return host, port
 
     async def wait_closed(self) -> None:
@@ -148,16 +195,21 @@ class GateMaster(Master):
         if self._running is not None:
             await self._running
 
-    async def drain(self, longest_s: float) -> int:
+    async def drain(self, longest_s: float, idle_s: float = 0.0) -> int:
         """Stop accepting, let exchanges under way end for at most *longest_s*, then stop.
 
-        Returns how many connections were cut.
+        Connections without a request are closed at once, or are given *idle_s* to make one, whose answer says
+        that it is the last. Returns how many connections were cut.
         """
         self.wire.stopping = True
+        if self._acceptor is not None:
+            self._acceptor.close()
         await self._proxyserver.servers.update([])
-        deadline = asyncio.get_running_loop().time() + longest_s
-        while self._proxyserver.connections and asyncio.get_running_loop().time() < deadline:
-            self._close_idle()
+        began = asyncio.get_running_loop().time()
+        deadline = began + longest_s
+        while self.connections and asyncio.get_running_loop().time() < deadline:
+            if asyncio.get_running_loop().time() - began >= idle_s:
+                self._close_idle()
             await asyncio.sleep(_POLL_S)
         cut = list(self._proxyserver.connections.values())
         for handler in cut:

@@ -11,8 +11,8 @@ from http import HTTPStatus
 from mitmproxy import http, tcp
 from mitmproxy.flow import Flow
 
-from addons.calm import calm_body, calm_headers
 from addons.wire import cut
+from gateway.pages.calm import calm_body, calm_headers
 
 _VERDICT = "ecluse"
 _UPGRADE = "ecluse.upgrade"

@@ -23,7 +23,7 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, make_body_reader
 
 from addons import heads
-from addons.calm import calm_answer
+from gateway.pages.calm import calm_answer
 
 Commands = Generator[commands.Command, Any, None]
 

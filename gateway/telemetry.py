@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, Final, TextIO, cast
 
@@ -78,6 +78,12 @@ PUBLISHED_ENTRIES = Gauge(
     "Entries of a log that the last checkpoint taken by a destination covers.",
     ("origin", "destination"),
     registry=REGISTRY,
+)
+POSTURE_STRICT = Gauge("ecluse_posture_strict", "1 while the posture is strict.", registry=REGISTRY)
+PLANS_BLANCS = Gauge("ecluse_plans_blancs", "Establishments under a plan blanc.", registry=REGISTRY)
+WORKERS = Gauge("ecluse_workers", "Workers of this node, by state.", ("state",), registry=REGISTRY)
+WORKER_RESTARTS = _counter(
+    "worker_restarts_total", "Workers that another one was begun for, by cause.", "why"
 )
 CONFIG_INFO = Gauge("ecluse_config_info", "1 for the policy in force.", ("policy_id",), registry=REGISTRY)
 ProcessCollector(registry=REGISTRY)
@@ -201,6 +207,11 @@ def _send_to(stream: TextIO | None, level: int, environment: Mapping[str, str]) 
     )
 
 
+def log_as(worker: int) -> None:
+    """Have every line of this context tell that it is of *worker*."""
+    structlog.contextvars.bind_contextvars(worker=worker)
+
+
 def log() -> FilteringBoundLogger:
     """Return the logger. Events are constant words in snake_case; what varies goes into fields."""
     return cast("FilteringBoundLogger", structlog.get_logger())
@@ -222,10 +233,20 @@ _TEXT_TYPE: Final = "text/plain; charset=utf-8"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def serve_metrics(address: str, port: int, ready: Callable[[], bool]) -> asyncio.Server:
+async def _own_metrics() -> bytes:
+    return generate_latest(REGISTRY)
+
+
+async def serve_metrics(
+    address: str,
+    port: int,
+    ready: Callable[[], bool],
+    metrics: Callable[[], Awaitable[bytes]] = _own_metrics,
+) -> asyncio.Server:
     """Answer ``/metrics``, ``/healthz`` and ``/readyz`` until the server is closed; *port* 0 is any.
 
-    *ready* tells whether the gateway can serve: 200 when it can, 503 when not.
+    *ready* tells whether the gateway can serve: 200 when it can, 503 when not. *metrics* gives what ``/metrics``
+    answers, this process's own by default.
 
     Raises:
         OSError: the port cannot be had.
@@ -235,7 +256,7 @@ async def serve_metrics(address: str, port: int, ready: Callable[[], bool]) -> a
         try:
             async with asyncio.timeout(_HEAD_TIMEOUT_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-            status, kind, body = _answer(head, ready)
+            status, kind, body = await _answer(head, ready, metrics)
             lines = (
                 f"HTTP/1.1 {status} {_STATUS_TEXT[status]}",
                 f"Content-Type: {kind}",
@@ -255,7 +276,9 @@ async def serve_metrics(address: str, port: int, ready: Callable[[], bool]) -> a
     return await asyncio.start_server(answer, address, port, limit=_MOST_HEAD_BYTES)
 
 
-def _answer(head: bytes, ready: Callable[[], bool]) -> tuple[int, str, bytes]:
+async def _answer(
+    head: bytes, ready: Callable[[], bool], metrics: Callable[[], Awaitable[bytes]]
+) -> tuple[int, str, bytes]:
     method, _, rest = head.split(b"\r\n", 1)[0].partition(b" ")
     target, _, version = rest.partition(b" ")
     if not version.startswith(b"HTTP/1."):
@@ -264,7 +287,7 @@ def _answer(head: bytes, ready: Callable[[], bool]) -> tuple[int, str, bytes]:
         return 405, _TEXT_TYPE, b"only GET\n"
     match target:
         case b"/metrics":
-            return 200, _METRICS_TYPE, generate_latest(REGISTRY)
+            return 200, _METRICS_TYPE, await metrics()
         case b"/healthz":
             return 200, _TEXT_TYPE, b"alive\n"
         case b"/readyz":

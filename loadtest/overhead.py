@@ -29,7 +29,7 @@ from gateway.demo.stage import start_gateway
 from loadtest.upstream import RECORDS
 
 _PATH = "/api/dossiers?taille=2"
-_PEOPLE = ENROLLED[:4]
+PEOPLE = ENROLLED[:4]
 _CONNECTIONS = 16
 _WARM_S = 1.0
 
@@ -74,8 +74,8 @@ def _measure(directory: Path, rounds: int, seconds: float, *, optimised: bool) -
         gateway = start_gateway(directory, config, optimised=optimised)
         children.append(gateway)
         wait_until_listening(gateway, guarded_port)
-        secrets, _ = asyncio.run(enrol_people(config, _PEOPLE))
-        heads = asyncio.run(_enter(guarded_port, secrets))
+        secrets, _ = asyncio.run(enrol_people(config, PEOPLE))
+        heads = asyncio.run(enter(guarded_port, secrets))
         sides.append(("guarded", gateway, guarded_port))
         return _take_turns(sides, heads, rounds, seconds)
     finally:
@@ -83,10 +83,10 @@ def _measure(directory: Path, rounds: int, seconds: float, *, optimised: bool) -
             child.stop(6.0)
 
 
-async def _enter(port: int, secrets: dict[str, str]) -> list[str]:
+async def enter(port: int, secrets: dict[str, str]) -> list[str]:
     """Log each person in and return the request heads that carry their cookies."""
     heads = []
-    for person in _PEOPLE:
+    for person in PEOPLE:
         client = Client(port)
         await log_in(client, person.login, person.password, pyotp.TOTP(secrets[person.login]).now())
         answer = await client.request("GET", _PATH, (("Accept", "application/json"),))
@@ -109,12 +109,12 @@ def _take_turns(
 ) -> dict[str, Any]:
     counted: dict[str, list[dict[str, Any]]] = {name: [] for name, _, _ in sides}
     for _, _, port in sides:
-        _drive(port, heads, _WARM_S)
+        drive(port, heads, _WARM_S)
     for turn in range(rounds):
         for name, child, port in sides if turn % 2 else reversed(sides):
-            before = _cpu_s(child)
-            run = _drive(port, heads, seconds)
-            run["cpu_us"] = round((_cpu_s(child) - before) * 1e6 / max(1, run["right"]))
+            before = cpu_s(child.process.pid)
+            run = drive(port, heads, seconds)
+            run["cpu_us"] = round((cpu_s(child.process.pid) - before) * 1e6 / max(1, run["right"]))
             counted[name].append(run)
     everything = [run for runs in counted.values() for run in runs]
     told: dict[str, Any] = {
@@ -141,16 +141,17 @@ def _ratio(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> float:
     return float(round(statistics.median(ratios), 3))
 
 
-def _cpu_s(child: Child) -> float:
-    """Return the processor time that *child*'s threads have used, without its own children."""
-    fields = Path(f"/proc/{child.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+def cpu_s(pid: int) -> float:
+    """Return the processor time that the threads of process *pid* have used, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _drive(port: int, heads: list[str], seconds: float) -> dict[str, Any]:
+def drive(port: int, heads: list[str], seconds: float, connections: int = _CONNECTIONS) -> dict[str, Any]:
+    """Keep *connections* busy with *heads* for *seconds*, in a process of its own; return what `driver.drive` does."""
     job = {
         "port": port,
-        "connections": _CONNECTIONS,
+        "connections": connections,
         "seconds": seconds,
         "heads": heads,
         "expected": RECORDS.decode(),

@@ -208,15 +208,19 @@ def _delay_ms(failures: int) -> int:
 
 
 def _same(kept: Sequence[Kept], alert: Alert, within_ms: int) -> Kept | None:
-    key = (alert.rule, alert.done, alert.realm, alert.account)
+    key = _about(alert)
     return next(
         (
             one
             for one in reversed(kept)
-            if (one.alert.rule, one.alert.done, one.alert.realm, one.alert.account) == key
+            if _about(one.alert) == key
             and one.alert.at_ms > alert.at_ms - within_ms
             # Somebody looked at that one: what comes after it is news to them.
             and not one.acknowledged_ms
         ),
         None,
     )
+
+
+def _about(alert: Alert) -> tuple[str, ...]:
+    return alert.rule, alert.done, alert.realm, alert.account, alert.establishment

@@ -5,20 +5,27 @@ import shlex
 from datetime import UTC, datetime
 
 from gateway.alerts.outbox import Kept
+from gateway.vocabulary.signals import Signal
 
 _DONE_FRENCH = {"ask": "Un nouveau code lui est demandé.", "lock": "Le compte est verrouillé.", "": ""}
 _DONE_ENGLISH = {"ask": "It owes a fresh code.", "lock": "The account is locked.", "": ""}
+
+_SHOWN_BY = {"posture": "ecluse posture show", "plan-blanc": "ecluse plan-blanc"}
 
 
 def next_command(kept: Kept, *, names: bool) -> str:
     """Return what to run next: it names the account only with *names*."""
     alert = kept.alert
+    if alert.rule in _SHOWN_BY:
+        return _SHOWN_BY[alert.rule]
     if not names or not alert.account:
         return f"ecluse alerts list --id {kept.id}"
     login = shlex.quote(alert.account)
     if alert.done == "lock":
         return f'ecluse audit account {login} --from 24h --reason "alert {kept.id}"'
-    return f'ecluse account lock {login} --realm {alert.realm} --reason "alert {kept.id}"'
+    # Who fills what several share is seldom alone.
+    more = " --cluster --dry-run" if alert.rule == Signal.POOLED else ""
+    return f'ecluse account lock {login}{more} --realm {alert.realm} --reason "alert {kept.id}"'
 
 
 def subject(kept: Kept) -> str:

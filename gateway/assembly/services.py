@@ -33,8 +33,13 @@ class SystemEntropy:
 
 
 @asynccontextmanager
-async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[Services]:
+async def open_services(
+    loaded: Loaded, clock: Clock | None = None, *, writer: str = files.GATEWAY, worker: int | None = None
+) -> AsyncIterator[Services]:
     """Build everything the engine works with, and take it down in order.
+
+    *writer* names the log of this process; *worker* is its number among the workers of the node, from 1: each
+    writes a log of its own.
 
     Raises:
         KeysRefused, KeysDisagree: wrong keys refuse to start.
@@ -46,9 +51,9 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
     used_clock = clock if clock is not None else SystemClock()
     async with open_store(settings) as store:
         await verify_or_set_keycheck(store, fingerprint(keys))
-        writer = files.writer_name(files.GATEWAY, settings.audit_node)
+        name = files.writer_name(writer, settings.audit_node, worker or 1)
         audit = AuditWriter(
-            settings.audit_dir / writer,
+            settings.audit_dir / name,
             LOG_NAME,
             keys.checkpoint,
             segment_bytes=settings.segment_bytes,
@@ -56,7 +61,7 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
         )
         escrow = None
         if settings.escrow_recipients:
-            escrow = Escrow(settings.audit_dir / DIRECTORY, writer, settings.escrow_recipients)
+            escrow = Escrow(settings.audit_dir / DIRECTORY, name, settings.escrow_recipients)
         await asyncio.to_thread(audit.open)
         try:
             if escrow is not None:
@@ -78,7 +83,7 @@ async def open_services(loaded: Loaded, clock: Clock | None = None) -> AsyncIter
         finally:
             if escrow is not None:
                 await asyncio.to_thread(escrow.close)
-            await asyncio.to_thread(audit.close)
+            await asyncio.to_thread(audit.close, end_segment=worker is not None)
 
 
 def note(services: Services, kind: EventKind, *detail: tuple[str, str]) -> AuditEvent:

@@ -5,10 +5,18 @@ from dataclasses import dataclass, replace
 
 from gateway.vocabulary.events import AuditEvent, EventKind
 
+DEVICE = "device"
+"""Where an event's detail names the device."""
+
+ON_DEVICE = frozenset({EventKind.ACCESS, EventKind.SIGHTED, EventKind.UNSAFE_SENT})
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every event of one exchange shares. *session* is the short form made by session_label."""
+    """What every event of one exchange shares. *session* is the short form made by session_label.
+
+    *device* is the pseudonym of the device that the session was opened with; what reveals or asks bears it.
+    """
 
     request_id: str
     policy_id: str
@@ -23,6 +31,7 @@ class Context:
     account_class: str | None = None
     establishment: str | None = None
     session: str | None = None
+    device: str | None = None
 
     def who(
         self, account: str | None, account_class: str | None = None, session: str | None = None
@@ -55,6 +64,8 @@ def tell(
     detail: tuple[tuple[str, str], ...] = (),
 ) -> AuditEvent:
     """Return the event *kind* of the exchange *context*."""
+    if context.device is not None and kind in ON_DEVICE:
+        detail = (*detail, (DEVICE, context.device))
     return AuditEvent(
         kind=kind,
         at_ms=at_ms,

@@ -36,9 +36,13 @@ class LogDamaged(Exception):
     """What is on disk is not what was signed or promised. The message names the file and the mend."""
 
 
-def writer_name(kind: str, node: str | None = None) -> str:
-    """Return the name of a writer, and of its directory: *kind* alone, or ``kind.node`` where nodes have names."""
-    return kind if node is None else f"{kind}.{node}"
+def writer_name(kind: str, node: str | None = None, worker: int = 1) -> str:
+    """Return the name of a writer, and of its directory: *kind* alone, or ``kind.node`` where nodes have names.
+
+    The first *worker* of a node writes on in the log of a node without workers, the others in ``kind.node~N``.
+    """
+    name = kind if node is None else f"{kind}.{node}"
+    return name if worker == 1 else f"{name}~{worker}"
 
 
 def segment_path(directory: Path, first_seq: int, suffix: str = ENTRIES) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.audit.describe import DEVICE, ON_DEVICE
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.records import RouteKind, Sensitivity
 
@@ -45,12 +46,20 @@ _ACTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which accounts and when. *accounts* are canonical logins; *from_ms* is included, *to_ms* is not."""
+    """Which accounts and when. *accounts* are canonical logins; *from_ms* is included, *to_ms* is not.
+
+    *devices* are pseudonyms: what these accounts were shown counts only where it was shown on one of them.
+    """
 
     accounts: tuple[str, ...]
     from_ms: int
     to_ms: int
     realm: str | None = None
+    devices: tuple[str, ...] = ()
+
+    def elsewhere(self, event: Mapping[str, Any]) -> bool:
+        """Tell whether *event* shows something, on another device than those asked about."""
+        return bool(self.devices) and event["kind"] in ON_DEVICE and device_of(event) not in self.devices
 
 
 @dataclass(slots=True)
@@ -188,12 +197,18 @@ class Scope:
     evidence: dict[str, tuple[int, int, int]]
 
 
+def device_of(event: Mapping[str, Any]) -> str | None:
+    """Return the pseudonym of the device that *event* tells of."""
+    found = (event.get("detail") or {}).get(DEVICE)
+    return found if isinstance(found, str) else None
+
+
 def fingerprint(event: Mapping[str, Any]) -> int:
     """Return a number that tells one event from another by everything a scope is made of.
 
     The sum of those of many events does not depend on their order: two readings of a log can be compared.
     """
-    values = [event.get(name) for name in _FINGERPRINTED]
+    values = [*(event.get(name) for name in _FINGERPRINTED), device_of(event)]
     lists = [sorted(set(event.get("patients") or ())), sorted(event.get("categories") or ())]
     return int.from_bytes(hashlib.sha256(msgspec.json.encode([values, lists])).digest())
 
@@ -233,6 +248,8 @@ class Survey:
             return []
         if asked.realm is not None and event.get("realm") != asked.realm:
             return []
+        if asked.elsewhere(event):
+            return []
         self._kinds.setdefault(account, Counter())[kind] += 1
         if policy_id := event.get("policy_id"):
             self._policies.add(policy_id)
@@ -243,7 +260,8 @@ class Survey:
         elif kind == EventKind.SIGHTED:
             self._sighted["answers"] += 1
             for name, text in sorted((event.get("detail") or {}).items()):
-                self._sighted[name] += int(text) if text.isdecimal() else 0
+                if name != DEVICE:
+                    self._sighted[name] += int(text) if text.isdecimal() else 0
         elif kind == EventKind.UNSAFE_SENT:
             self._unsafe += 1
         elif kind in _ACTS and (event.get("operator") or kind == EventKind.ACCOUNT_LOCKED):

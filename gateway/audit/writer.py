@@ -70,6 +70,7 @@ class AuditWriter:
         self._last_ms = 0
         self._fault: str | None = "not opened"
         self._stopping = False
+        self._ending_segment = False
         self._healing_asked = False
         self._lost_reported = 0
         self._busy_since_s: float | None = None
@@ -140,12 +141,17 @@ class AuditWriter:
         """
         self._queue(event, None)
 
-    def close(self) -> None:
-        """Flush, sign the last checkpoint and let go of the log. Later events are refused."""
+    def close(self, *, end_segment: bool = False) -> None:
+        """Flush, sign the last checkpoint and let go of the log. Later events are refused.
+
+        With *end_segment* the last segment is ended too: nobody may write on here for long, and only an ended
+        segment is archived, and purged when its time comes.
+        """
         thread = self._thread
         if thread is None:
             return
         with self._mutex:
+            self._ending_segment = end_segment
             self._stopping = True
         self._wake.put(None)
         thread.join()
@@ -254,6 +260,8 @@ class AuditWriter:
     def _finish(self) -> None:
         try:
             if self._fault is None:
+                if self._ending_segment:
+                    self._journal.rotate()
                 self._journal.close()
         except OSError as error:
             self._fail(_said(error, self._journal.directory))

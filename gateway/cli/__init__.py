@@ -23,9 +23,14 @@ Listed = dict[str, tuple[str, str]]
 """Commands by name: ``module:attribute`` and the line of the help, which so needs no command's imports."""
 
 _COMMANDS: Final[Listed] = {
-    "serve": ("gateway.cli.serve:serve", "Run the gateway until SIGTERM; SIGHUP reloads the configuration."),
+    "serve": (
+        "gateway.cli.serve_start:serve",
+        "Run the gateway until SIGTERM; SIGHUP reloads the configuration, SIGUSR2 replaces the workers one by one.",
+    ),
     "demo": ("gateway.cli.demo:demo", "Run a small e-health app with the gateway in front of it."),
+    "edge": ("gateway.cli.edge:edge", "Run the check for a front proxy; write the proxy's configuration."),
     "config": ("gateway.cli.config:config", "Check, explain and reload the configuration."),
+    "workers": ("gateway.cli.workers:workers", "Show the workers of this node, replace them one by one."),
     "keys": (
         "gateway.cli.keys:keys",
         "Make the gateway's keys, replace and drop them, show their public parts.",
@@ -43,6 +48,14 @@ _COMMANDS: Final[Listed] = {
     "limits": (
         "gateway.cli.limits:limits",
         "Show the bounds of an account and their use, review emergency accesses, propose caps.",
+    ),
+    "posture": (
+        "gateway.cli.posture:posture",
+        "Be strict with everybody for a while, or normal again; show which it is.",
+    ),
+    "plan-blanc": (
+        "gateway.cli.plan_blanc:plan_blanc",
+        "Raise the caps of the accounts of ESTABLISHMENT for a while; without it, list the plans in force.",
     ),
     "witness": (
         "gateway.cli.witness:witness",

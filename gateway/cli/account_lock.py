@@ -1,6 +1,8 @@
 """``ecluse account lock``: containment. It waits for nothing, and tries every account named whatever the others do."""
 
-from collections.abc import Sequence
+import asyncio
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +17,18 @@ from gateway.cli.account_logins import LoginsRefused, Typed, read_logins
 from gateway.cli.account_office import event_of, realm_of, run
 from gateway.cli.account_people import PeopleRefused, Person, person
 from gateway.cli.common import Row, realm_option, reason_option, show_rows
+from gateway.cli.progress import progress
+from gateway.limits.links import accounts_on, links_of
 from gateway.policy.policy import Realm
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.identity import AccountRef
 
 UNRECORDED = "done-unrecorded"
 _AGAIN = "then run the same command again, which records it"
+_TOGETHER = 64
+_DEVICE = re.compile(r"[0-9a-f]{16}\Z")
+_NAMED, _CLUSTER, _ON_DEVICE = "named", "cluster", "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +37,11 @@ class _Asked:
     where: str
     person: Person | None
     fault: str = ""
+    because: str = _NAMED
 
 
 @click.command(
-    epilog='Example:  ecluse account lock --file accounts.csv --reason "passwords stolen, ticket 4711"'
+    epilog='Example:  ecluse account lock dr.martin --cluster --reason "passwords stolen, ticket 4711"'
 )
 @click.argument("logins", nargs=-1, metavar="LOGIN...")
 @click.option(
@@ -42,6 +51,17 @@ class _Asked:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also everybody in this file: one login a line, or CSV with a column login.",
 )
+@click.option(
+    "--cluster", is_flag=True, help="Also every account that logged in with a device of these, lately."
+)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="LABEL",
+    help="Also every account that logged in with this device, as the log names it.",
+)
+@click.option("--dry-run", is_flag=True, help="Lock nobody: tell who would be.")
 @reason_option
 @realm_option
 @config_option
@@ -49,29 +69,46 @@ class _Asked:
 def lock(
     logins: tuple[str, ...],
     path: Path | None,
+    devices: tuple[str, ...],
     reason: str,
     realm_name: str | None,
     config_path: str,
     *,
+    cluster: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> int:
     """Contain accounts: every session ends at once, on every node, and nobody gets in until unlock.
 
-    Every account is tried. Those that nobody invited are locked too, and named. Leaves with 1 when any failed. When the
-    audit log cannot record it, it is done all the same, said loudly, and the command leaves with 2.
+    Every account is tried. Those that nobody invited are locked too, and named. --cluster and --device reach back
+    as far as pools.linked_s: on a PC that a ward shares they take the ward, so look with --dry-run first when there
+    is time, and prefer --device with the thief's. Leaves with 1 when any failed. When the audit log cannot record it,
+    it is done all the same, said loudly, and the command leaves with 2.
     """
-    if not logins and path is None:
-        fail("name at least one LOGIN, or a file with --file", EXIT_FAULT)
+    if not logins and path is None and not devices:
+        fail("name at least one LOGIN, a file with --file, or a device with --device", EXIT_FAULT)
+    if strange := [label for label in devices if not _DEVICE.match(label)]:
+        fail(f"{visible(strange[0])!r} is no device: the log names them by 16 hex digits", EXIT_FAULT)
     try:
         listed = read_logins(path) if path is not None else ()
     except LoginsRefused as refused:
         fail(f"{refused}; nothing was changed", EXIT_FAULT)
 
     async def work(office: Office) -> tuple[list[Row], int]:
-        asked = _asked(office, realm_of(office, realm_name), logins, path, listed)
+        named = bool(logins or listed)
+        asked = _asked(office, realm_of(office, realm_name), logins, path, listed) if named else []
         if path is None and any(one.person is None for one in asked):
             raise PeopleRefused([one.fault for one in asked if one.person is None])
-        rows = [await _lock(office, one, reason) for one in asked]
+        if dry_run:
+            asked += await _linked(office, asked, devices, cluster=cluster)
+            return [_row(one) | {"outcome": "would" if one.person else "failed"} for one in asked], EXIT_DONE
+        with progress("accounts") as begin:
+            advance = begin("locking")
+            rows = await _lock_all(office, asked, reason, advance)
+            # Those who are named do not wait for those who are looked for.
+            more = await _linked(office, asked, devices, cluster=cluster)
+            rows += await _lock_all(office, more, reason, lambda count: advance(len(asked) + count))
+        asked += more
         # A thief is not left in because a disk is full: everybody is locked before anything is recorded.
         for one, row in zip(asked, rows, strict=True):
             if one.person is not None and row["outcome"] in {"done", "refused"}:
@@ -107,18 +144,59 @@ def _asked(
     return asked
 
 
-async def _lock(office: Office, asked: _Asked, reason: str) -> Row:
-    row: Row = {
-        "login": visible(asked.typed),
+async def _linked(
+    office: Office, asked: Sequence[_Asked], devices: Sequence[str], *, cluster: bool
+) -> list[_Asked]:
+    """Return who belongs to the accounts of *asked*, or logged in with one of *devices*, and is not among them."""
+    linked_s = office.policy.pools.clusters.linked_s
+    found: dict[str, str] = {}
+    try:
+        for label in devices:
+            found |= dict.fromkeys(await accounts_on(office.store, label, linked_s), _ON_DEVICE)
+        for one in asked:
+            if cluster and one.person is not None:
+                links = await links_of(office.store, one.person.ref.id, linked_s)
+                found |= {account_id: _ON_DEVICE for each in links.devices for account_id in each.accounts}
+                found |= dict.fromkeys(links.accounts, _CLUSTER)
+        seen = {one.person.ref.id for one in asked if one.person is not None}
+        more = []
+        for account_id, because in found.items():
+            known = await office.accounts.get(account_id) if account_id not in seen else None
+            if known is not None:
+                ref = AccountRef(known.realm, known.login, account_id)
+                more.append(_Asked(known.login, "", Person(ref, Labels()), because=because))
+    except (StoreEmptied, StoreUnavailable) as error:
+        return [_Asked("", "", None, f"who shares devices could not be found: {error}", _CLUSTER)]
+    return sorted(more, key=lambda one: one.typed)
+
+
+async def _lock_all(
+    office: Office, asked: Sequence[_Asked], reason: str, advance: Callable[[int], None]
+) -> list[Row]:
+    rows: list[Row] = []
+    for first in range(0, len(asked), _TOGETHER):
+        some = asked[first : first + _TOGETHER]
+        rows += await asyncio.gather(*(_lock(office, one, reason) for one in some))
+        advance(len(rows))
+    return rows
+
+
+def _row(asked: _Asked) -> Row:
+    return {
+        "login": visible(asked.typed) if asked.person is None else asked.person.ref.name,
         "outcome": "failed",
         "standing": None,
         "sessions_closed": 0,
         "known": "no",
+        "because": asked.because,
         "fault": f"{asked.where}{visible(asked.fault)}" if asked.fault else None,
     }
+
+
+async def _lock(office: Office, asked: _Asked, reason: str) -> Row:
+    row = _row(asked)
     if asked.person is None:
         return row
-    row["login"] = asked.person.ref.name
     try:
         known = await office.accounts.get(asked.person.ref.id) is not None
         done = await office.accounts.lock(asked.person.ref.id, reason, ref=asked.person.ref)
@@ -136,7 +214,7 @@ async def _lock(office: Office, asked: _Asked, reason: str) -> Row:
 
 def _tell(rows: Sequence[Row]) -> None:
     for row in rows:
-        if row["outcome"] not in {"done", UNRECORDED}:
+        if row["outcome"] not in {"done", UNRECORDED, "would"}:
             click.echo(f"not locked: {row['login']}: {row['fault'] or row['standing']}", err=True)
     strange = [
         str(row["login"]) for row in rows if row["outcome"] in {"done", UNRECORDED} and row["known"] == "no"

@@ -14,7 +14,7 @@ import duckdb
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway.audit import query
+from gateway.audit import files, query
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.cluster import Cluster, ClusterUnavailable, connect
 from gateway.audit.drafts import NotWritten
@@ -188,6 +188,7 @@ def open_consultation(
             raise click.UsageError("--copy says that --audit-dir is a copy: give --audit-dir too.")
         loaded = load_or_exit(config_path)
         settings = loaded.settings
+        _expect_logs(settings.audit_also)
         return Consultation(settings.audit_dirs, keys_or_exit(settings), settings.audit_node, loaded=loaded)
     keys = None
     if keys_dir is not None:
@@ -200,6 +201,21 @@ def open_consultation(
             "Consultations are recorded: give --keys-dir, or --copy when --audit-dir is a copy."
         )
     return Consultation((audit_dir,), keys, is_copy=is_copy)
+
+
+def _expect_logs(others: Sequence[Path]) -> None:
+    # A folder that is not mounted looks like one in which nothing happened.
+    for place in others:
+        try:
+            found = files.log_directories(place)
+        except OSError as error:
+            fail(f"audit.also: {place} cannot be read: {error.strerror}", EXIT_FAULT)
+        if not found:
+            fail(
+                f"audit.also: {place} holds no log, so the answer would not be whole: mount the log of that node, or "
+                "take the folder out",
+                EXIT_FAULT,
+            )
 
 
 @contextmanager

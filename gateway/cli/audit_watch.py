@@ -19,7 +19,7 @@ from gateway.cli.alerts import channels_of, outbox_of
 from gateway.cli.loading import load_or_exit
 from gateway.cli.metrics import metrics_port_option, metrics_served
 from gateway.cli.reload_answer import AnswerUnread, read_answer
-from gateway.clock import spawn
+from gateway.clock import SystemClock, spawn
 from gateway.configuration import ConfigurationFaults, KeysRefused, Settings, load
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
@@ -28,6 +28,8 @@ from gateway.vocabulary.alerts import Alert
 from gateway.watching import Canaries, CanariesRefused, Deeds, Snapshot, SnapshotInUse, Watcher
 
 POLL_S = 0.3
+_COARSE_MS = 1_000
+"""A file system may note times that lie a little behind the clock."""
 DELIVER_S = 1.0
 DELIVER_AFTER_FAULTS_S = 300.0
 """The longest pause: what was sent, but could not be noted on a full disk, is sent again after it."""
@@ -68,6 +70,7 @@ async def _begin(settings: Settings, metrics_port: int | None, parent: int | Non
 
 async def _run(config_path: Path, parent: int | None, watching: asyncio.Event, *, once: bool) -> None:
     """Watch, and set *watching* once the log and the store are open."""
+    began_ms = SystemClock().now_ms()
     async with open_for_watcher(config_path) as lookout:
         settings = lookout.settings
         snapshot = Snapshot(settings.watch_dir)
@@ -91,10 +94,12 @@ async def _run(config_path: Path, parent: int | None, watching: asyncio.Event, *
                 while await watcher.step():
                     pass
             else:
+                # Who reads that it began may ask it to stop at once.
+                stop = _stop_asked()
                 telemetry.log().info("watch_began", accounts=len(memory.state.accounts))
                 delivering = spawn(_deliver(lookout), "alerts")
                 try:
-                    await _watch(watcher, lookout, decoys, _stop_asked(), parent)
+                    await _watch(watcher, lookout, decoys, stop, parent=parent, began_ms=began_ms)
                 finally:
                     delivering.cancel()
             watcher.save()
@@ -135,9 +140,16 @@ async def _deliver(lookout: Lookout) -> None:
 
 
 async def _watch(
-    watcher: Watcher, lookout: Lookout, decoys: "_Decoys", stop: asyncio.Event, parent: int | None
+    watcher: Watcher,
+    lookout: Lookout,
+    decoys: "_Decoys",
+    stop: asyncio.Event,
+    *,
+    parent: int | None,
+    began_ms: int,
 ) -> None:
-    reloaded = _changes(lookout.settings.reload_file)
+    # What was reloaded while the configuration was being read for the first time counts as well.
+    reloaded = _changes(lookout.settings.reload_file, began_ms - _COARSE_MS)
     while not stop.is_set() and (parent is None or os.getppid() == parent):
         if reloaded():
             _follow_reload(watcher, lookout)
@@ -157,8 +169,8 @@ def _stop_asked() -> asyncio.Event:
     return stop
 
 
-def _changes(path: Path) -> Callable[[], bool]:
-    """Return a function that tells whether the file was replaced since it was last asked."""
+def _changes(path: Path, since_ms: int | None = None) -> Callable[[], bool]:
+    """Return a function that tells whether the file was replaced since it was last asked, or since *since_ms*."""
 
     def changed_ns() -> int:
         try:
@@ -167,6 +179,8 @@ def _changes(path: Path) -> Callable[[], bool]:
             return 0
 
     last_ns = changed_ns()
+    if since_ms is not None and last_ns >= since_ms * 1_000_000:
+        last_ns = 0
 
     def has_changed() -> bool:
         nonlocal last_ns

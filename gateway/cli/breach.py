@@ -1,5 +1,6 @@
 """``ecluse breach``: who was exposed, the papers for authority and persons, and their signature."""
 
+import re
 import tempfile
 import threading
 import zoneinfo
@@ -24,7 +25,7 @@ from gateway.audit.encoding import visible
 from gateway.audit.files import LogDamaged
 from gateway.audit.manifest import ManifestDamaged
 from gateway.audit.query import Question, ask
-from gateway.audit.scope import Asked
+from gateway.audit.scope import Asked, device_of
 from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail
 from gateway.cli.account_logins import LoginsRefused, read_logins
 from gateway.cli.audit_consult import consult_options, moment, open_consultation, why_unread
@@ -33,12 +34,17 @@ from gateway.cli.loading import load_or_exit
 from gateway.cli.progress import progress
 from gateway.clock import SystemClock
 from gateway.policy.policy import Policy
+from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.keys import Keys
 from gateway.vocabulary.records import Sensitivity
 
 _SETTLED_MS = 2_000
 """An exchange is recorded a little after the moment it bears: a period ends when that is over."""
 
+_BEFORE_MS = 604_800_000
+"""A session of the period may have been opened so long before it."""
+
+_DEVICE = re.compile(r"[0-9a-f]{16}\Z")
 _SIGN_TRIES = 6
 _SIGN_EVERY_S = 1.0
 
@@ -61,6 +67,12 @@ def breach() -> None:
     "logins_path",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also everybody in this file: one login a line, or CSV with a column login.",
+)
+@click.option(
+    "--devices",
+    multiple=True,
+    help="Devices as the log names them, separated by commas: what was shown on them alone; without accounts, to "
+    "everybody who logged in with one.",
 )
 @click.option("--realm", "realm_name", help="The realm; all of them when left out.")
 @click.option(
@@ -100,6 +112,7 @@ def scope(
     *,
     accounts: tuple[str, ...],
     logins_path: Path | None,
+    devices: tuple[str, ...],
     realm_name: str | None,
     from_ms: int,
     to_ms: int,
@@ -127,12 +140,21 @@ def scope(
     if trail.keys is None:
         raise click.UsageError("A report is proven and signed with the checkpoint keys: give --keys-dir.")
     policy = load_or_exit(config_path).policy if audit_dir is None else None
-    asked = Asked(_names(accounts, logins_path, policy, realm_name), from_ms, to_ms, realm_name)
+    labels = _labels(devices)
+    if labels and not accounts and logins_path is None:
+        who = Question(
+            realm=realm_name, kinds=(EventKind.SESSION_OPENED,), from_ms=from_ms - _BEFORE_MS, to_ms=to_ms
+        )
+        trail.record("breach scope", why, who, devices=labels)
+        names = _users(trail.places, who, labels)
+    else:
+        names = _names(accounts, logins_path, policy, realm_name)
+    asked = Asked(names, from_ms, to_ms, realm_name, labels)
     facts = _facts(policy, told)
     verifiers = list(files.verifier_keys(trail.keys.checkpoint, LOG_NAME))
     as_of = _states(as_of_paths, verifiers) if as_of_paths else None
     question = Question(accounts=asked.accounts, realm=asked.realm, from_ms=from_ms, to_ms=to_ms)
-    trail.record("breach scope", why, question, form=form)
+    trail.record("breach scope", why, question, form=form, devices=labels)
     command = _command(asked, form, facts, widen, as_of_paths)
     try:
         with tempfile.TemporaryDirectory(prefix="ecluse-breach-") as held:
@@ -178,6 +200,28 @@ def _names(
                 param_hint="--accounts",
             ) from None
     return tuple(sorted(names))
+
+
+def _labels(devices: tuple[str, ...]) -> tuple[str, ...]:
+    labels = {label.strip() for text in devices for label in text.split(",") if label.strip()}
+    for label in labels:
+        if not _DEVICE.match(label):
+            raise click.BadParameter(
+                f"{visible(label)!r} is no device: the log names them by 16 hex digits",
+                param_hint="--devices",
+            )
+    return tuple(sorted(labels))
+
+
+def _users(places: Sequence[Path], question: Question, labels: Sequence[str]) -> tuple[str, ...]:
+    try:
+        found = {event.get("account") for event in ask(places, question) if device_of(event) in labels}
+    except (LogDamaged, ManifestDamaged, OSError, duckdb.Error) as error:
+        fail(f"no report can stand on these logs: {error}", EXIT_REFUSED)
+    names = tuple(sorted(name for name in found if name))
+    if not names:
+        fail(f"nobody logged in with {', '.join(labels)} up to a week before, or in the period", EXIT_REFUSED)
+    return names
 
 
 def _facts(policy: Policy | None, told: dict[str, Any]) -> Facts:
@@ -265,6 +309,7 @@ def _dossier(
 
 def _command(asked: Asked, form: str, facts: Facts, widen: str | None, as_of: Sequence[Path]) -> str:
     words = ["ecluse breach scope --accounts", ",".join(asked.accounts)]
+    words += ["--devices", ",".join(asked.devices)] if asked.devices else []
     words += ["--realm", asked.realm] if asked.realm is not None else []
     words += ["--from", rfc3339(asked.from_ms), "--to", rfc3339(asked.to_ms), f"--{form}"]
     words += ["--notification", facts.notification] if facts.notification != "initiale" else []

@@ -9,7 +9,7 @@ from gateway.cli import LazyGroup, Listed
 _COMMANDS: Final[Listed] = {
     "show": (
         "gateway.cli.limits_show:show",
-        "Tell which bounds hold LOGIN and how much of each is used now; what the account owes, what it may break.",
+        "Tell which bounds hold LOGIN now, which rule gave each, how much is used; what the account owes or may break.",
     ),
     "reviews": (
         "gateway.cli.limits_reviews:reviews",

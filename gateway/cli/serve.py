@@ -1,41 +1,40 @@
-"""``ecluse serve``: open the door, reload on SIGHUP, drain on SIGTERM."""
+"""A serving process without a supervisor: open the door, reload on SIGHUP, drain on SIGTERM."""
 
 import asyncio
 import gc
 import json
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-
-import click
+from typing import Any
 
 from addons.guard import Guard
-from addons.master import DoorSettings, GateMaster, PortRefusedError
+from addons.master import DoorSettings, GateMaster, PortRefusedError, SharedPort
 from addons.wire import WireBounds
 from gateway import telemetry
 from gateway.assembly.services import note, open_services
 from gateway.audit.purges import justify
 from gateway.audit.writer import AuditUnavailable
-from gateway.cli import EXIT_FAULT, config_option, fail
-from gateway.cli.beside import beside
-from gateway.cli.loading import load_or_exit
 from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, KeysRefused, Loaded, Settings, load
 from gateway.engine import Engine
 from gateway.engine.services import Services
+from gateway.limits.in_force import MeasureStore
 from gateway.policy.policy import Policy
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
 from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.workers.beside import beside
+from gateway.workers.systemd import keep_watchdog, notify, notify_reloading
 
 KEEPER_AFTER_S = 10.0
 """The keeper begins when the rush of a start is over."""
 WATCHER_AFTER_S = 1.0
+MEASURES_S = 5.0
 
-_REFUSES_TO_START = (
+REFUSES_TO_START = (
     KeysRefused,
     KeysDisagree,
     MarkerFileBroken,
@@ -46,18 +45,7 @@ _REFUSES_TO_START = (
     PortRefusedError,
     ValueError,
 )
-
-
-@click.command(epilog="Example:  ecluse serve --config /etc/ecluse/ecluse.yaml")
-@config_option
-def serve(config_path: str) -> None:
-    """Run the gateway until SIGTERM; SIGHUP reloads the configuration."""
-    telemetry.configure()
-    loaded = load_or_exit(config_path)
-    try:
-        asyncio.run(run(loaded))
-    except _REFUSES_TO_START as error:
-        fail(f"the gateway does not start: {error}", EXIT_FAULT)
+"""What says by itself why a gateway does not start."""
 
 
 def door_settings(settings: Settings, policy: Policy) -> DoorSettings:
@@ -79,12 +67,8 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
     """Serve until a signal asks to stop; then drain, flush and return."""
     settings = loaded.settings
     async with open_services(loaded) as services:
-        engine = Engine(services)
-        upstreams = [app.upstream for app in loaded.policy.apps.values()]
-        master = GateMaster.build(door_settings(settings, loaded.policy), [Guard(engine)], upstreams)
-        await services.audit.append(note(services, EventKind.STARTED))
-        await services.audit.append(note(services, EventKind.CONFIG_LOADED))
-        await services.audit.append(_retention(services, settings))
+        master = build_door(loaded, services)
+        await record_start(services, settings)
         host, port = await master.start()
         metrics = None
         if settings.metrics_port is not None:
@@ -95,14 +79,16 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
         settings.pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
         telemetry.log().info("gateway_ready", address=host, port=port, policy_id=loaded.policy.policy_id)
         notify("READY=1")
-        # What is here now stays: the collector need not walk through it again during an exchange.
-        gc.collect()
-        gc.freeze()
+        freeze()
         if ready is not None:
             await ready
         try:
-            async with _others(settings):
-                await _until_stopped(services, master, settings)
+            showing = spawn(show_measures(services), "measures shown")
+            try:
+                async with _others(settings), _watchdog():
+                    await _until_stopped(services, master, settings)
+            finally:
+                showing.cancel()
         finally:
             notify("STOPPING=1")
             services.stopping = True
@@ -113,6 +99,39 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
                 await services.audit.append(note(services, EventKind.STOPPED, ("cut", str(cut))))
             settings.pid_file.unlink(missing_ok=True)
             telemetry.log().info("gateway_stopped", cut=cut)
+
+
+def build_door(loaded: Loaded, services: Services, shared: SharedPort | None = None) -> GateMaster:
+    """Return the door of *loaded*, not yet open; on a *shared* port where other processes serve too."""
+    upstreams = [app.upstream for app in loaded.policy.apps.values()]
+    settings = door_settings(loaded.settings, loaded.policy)
+    return GateMaster.build(settings, [Guard(Engine(services))], upstreams, shared)
+
+
+async def record_start(services: Services, settings: Settings) -> None:
+    """Put on record that this process begins, with which policy, and how long entries are kept.
+
+    Raises:
+        AuditUnavailable: it could not be recorded.
+    """
+    await services.audit.append(note(services, EventKind.STARTED))
+    await services.audit.append(note(services, EventKind.CONFIG_LOADED))
+    await services.audit.append(_retention(services, settings))
+
+
+def freeze() -> None:
+    """Keep what is here now out of the collector's way: it need not walk through it again during an exchange."""
+    gc.collect()
+    gc.freeze()
+
+
+@asynccontextmanager
+async def _watchdog() -> AsyncIterator[None]:
+    signs = spawn(keep_watchdog(), "watchdog")
+    try:
+        yield
+    finally:
+        signs.cancel()
 
 
 def _retention(services: Services, settings: Settings) -> AuditEvent:
@@ -135,6 +154,17 @@ async def _others(settings: Settings) -> AsyncIterator[None]:
         yield
 
 
+async def show_measures(services: Services) -> None:
+    """Keep the metrics of what is in force up to date; decisions read it in their own trips."""
+    measures = MeasureStore(services.store)
+    while True:
+        with suppress(StoreEmptied, StoreUnavailable):
+            found = await measures.read()
+            telemetry.POSTURE_STRICT.set(found.strict_since_ms is not None)
+            telemetry.PLANS_BLANCS.set(len(found.plans))
+        await asyncio.sleep(MEASURES_S)
+
+
 def is_ready(services: Services) -> bool:
     """Tell whether records could be served now."""
     return not services.stopping and services.audit.healthy and services.store.ready
@@ -147,6 +177,7 @@ async def _until_stopped(services: Services, master: GateMaster, settings: Setti
     loop.add_signal_handler(
         signal.SIGHUP, lambda: spawn(reload(services, master, settings), "configuration reload")
     )
+    loop.add_signal_handler(signal.SIGUSR2, lambda: telemetry.log().warning("no_workers_to_restart"))
     closed = spawn(master.wait_closed(), "door closed")
     stopped = spawn(stop.wait(), "stop asked")
     await asyncio.wait({closed, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -157,33 +188,60 @@ async def _until_stopped(services: Services, master: GateMaster, settings: Setti
 
 async def reload(services: Services, master: GateMaster, settings: Settings) -> bool:
     """Swap in the configuration as it now stands in its files; keep the old one, and say so, when it has faults."""
+    notify_reloading()
+    outcome = await reload_now(services, master, settings)
+    _answer(settings, {name: outcome[name] for name in ("loaded", "policy_id", "faults")})
+    notify("READY=1")
+    return outcome["loaded"] is True
+
+
+async def reload_now(services: Services, master: GateMaster, settings: Settings) -> dict[str, Any]:
+    """Do the same, and return the outcome: ``loaded``, ``policy_id``, ``faults``, and what a supervisor follows."""
     before = services.policy.policy_id
     try:
-        fresh = await asyncio.to_thread(_load_again, settings)
+        fresh = await asyncio.to_thread(load_again, settings)
         await services.audit.append(
             note(services, EventKind.CONFIG_LOADED, ("before", before), ("after", fresh.policy.policy_id))
         )
         await services.audit.append(_retention(services, fresh.settings))
         master.upstreams.replace([app.upstream for app in fresh.policy.apps.values()])
     except (ConfigurationFaults, ValueError, AuditUnavailable) as error:
-        faults = (
-            [str(fault) for fault in error.faults] if isinstance(error, ConfigurationFaults) else [str(error)]
-        )
+        faults = told_faults(error)
         services.audit.append_soon(note(services, EventKind.CONFIG_REFUSED, ("faults", str(len(faults)))))
         telemetry.CONFIG_RELOADS.labels("refused").inc()
         telemetry.log().error("configuration_reload_refused", faults=len(faults), policy_id=before)
-        _answer(settings, {"loaded": False, "policy_id": before, "faults": faults})
-        return False
+        return {"loaded": False, "policy_id": before, "faults": faults}
     services.policy = fresh.policy
     services.classes.clear()
     telemetry.CONFIG_RELOADS.labels("loaded").inc()
     telemetry.show_policy(fresh.policy.policy_id)
     telemetry.log().info("configuration_reloaded", policy_id=fresh.policy.policy_id)
-    _answer(settings, {"loaded": True, "policy_id": fresh.policy.policy_id, "faults": []})
-    return True
+    return outcome_of(fresh)
 
 
-def _load_again(settings: Settings) -> Loaded:
+def outcome_of(fresh: Loaded) -> dict[str, Any]:
+    """Return what is told of a configuration without faults."""
+    return {
+        "loaded": True,
+        "policy_id": fresh.policy.policy_id,
+        "faults": [],
+        "drain_s": fresh.policy.drain_s,
+        "memory_bytes": fresh.settings.worker_memory_bytes,
+    }
+
+
+def told_faults(error: Exception) -> list[str]:
+    """Return each fault in words."""
+    return [str(fault) for fault in error.faults] if isinstance(error, ConfigurationFaults) else [str(error)]
+
+
+def load_again(settings: Settings) -> Loaded:
+    """Return the configuration as it now stands in its files.
+
+    Raises:
+        ConfigurationFaults: it has faults.
+        ValueError: what differs cannot change while the door is open.
+    """
     fresh = load(settings.config_path)
     refused = needs_restart(settings, fresh.settings)
     if refused:
@@ -205,6 +263,7 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
             "store_url",
             "store_replicas",
             "escrow_recipients",
+            "workers",
         ),
     )
     return [name for name in names if getattr(old, name) != getattr(new, name)]
@@ -214,13 +273,3 @@ def _answer(settings: Settings, outcome: dict[str, object]) -> None:
     fresh = settings.reload_file.with_suffix(".new")
     fresh.write_text(json.dumps(outcome), encoding="utf-8")
     fresh.replace(settings.reload_file)
-
-
-def notify(state: str) -> None:
-    """Tell systemd *state* when it listens (sd_notify)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    target = "\0" + address[1:] if address.startswith("@") else address
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
-        connection.sendto(state.encode(), target)

@@ -9,12 +9,14 @@ from gateway.configuration.keys import (
     rotate_key,
 )
 from gateway.configuration.load import ConfigurationFaults, Fault, load
-from gateway.configuration.settings import Collector, Loaded, Settings
+from gateway.configuration.settings import Collector, EdgeSettings, FrontSettings, Loaded, Settings
 
 __all__ = [
     "Collector",
     "ConfigurationFaults",
+    "EdgeSettings",
     "Fault",
+    "FrontSettings",
     "KeysRefused",
     "Loaded",
     "Settings",

@@ -5,9 +5,12 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
 from gateway.configuration.alerts import check_alerts
+from gateway.configuration.caps import check_caps
 from gateway.configuration.checks_audit import check_audit
+from gateway.configuration.edge import check_edge
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
+from gateway.configuration.pools import check_pools
 from gateway.configuration.schema import (
     ClassSpec,
     GatewaySpec,
@@ -31,7 +34,7 @@ from gateway.configuration.signals import check_signals
 from gateway.configuration.store import check_store
 from gateway.policy.paths import compile_template
 from gateway.policy.policy import Basic, Flow, Strangers
-from gateway.vocabulary.limits import Control
+from gateway.vocabulary.limits import ACCOUNT_CONTROLS
 from gateway.vocabulary.records import REVEALING, RouteKind
 
 BUILT_IN_CLASSES = frozenset({"standard", "heavy", "grace"})
@@ -46,7 +49,9 @@ def check_main(main: MainFile) -> Iterator[Problem]:
     yield from check_audit(main.audit)
     yield from check_offsite(main.audit.publish, main.audit.witnesses)
     yield from check_signals(main.signals)
+    yield from check_pools(main.pools)
     yield from check_alerts(main.alerts)
+    yield from check_edge(main.gateway)
     yield from _open_networks(("gateway", "trusted_proxies"), main.gateway.trusted_proxies)
     listen, metrics = main.gateway.listen, main.gateway.metrics
     if metrics is not None and metrics.port == listen.port:
@@ -62,6 +67,7 @@ def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:
         yield from _known_class((*at, "grace", "class"), realm.grace.class_, classes)
     for class_name, spec in realm.classes.items():
         yield from _bounds((*at, "classes", class_name), spec)
+    yield from check_caps(name, realm, classes)
     if realm.sessions.idle_s > realm.sessions.absolute_s:
         yield Problem((*at, "sessions", "idle_s"), "idle_s is longer than absolute_s", "make it shorter")
     failures = realm.failures
@@ -80,7 +86,7 @@ def check_realm(name: str, realm: RealmSpec) -> Iterator[Problem]:
 
 
 def _bounds(at: Location, spec: ClassSpec) -> Iterator[Problem]:
-    for control in Control:
+    for control in ACCOUNT_CONTROLS:
         key = control.value.replace("-", "_")
         limit: LimitValue | None = getattr(spec, key)
         if limit is not None and limit.soft is not None and limit.soft > limit.hard:
@@ -221,6 +227,8 @@ def _check_route(at: Location, route: RouteSpec, app: AppSpec, prefix: str) -> I
             yield Problem(
                 (*at, key), f"a {route.kind} route is inspected whole", f"take {key} out, or make it a page"
             )
+    if route.inspect and route.kind is not RouteKind.PAGE:
+        yield Problem((*at, "inspect"), f"a {route.kind} route is no page", "take inspect out")
     if route.patients is None:
         return
     names = compile_template(route.path).names

@@ -7,8 +7,11 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import PurePath
 
+from gateway.configuration.caps import compile_caps
 from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile_app import compile_app
+from gateway.configuration.measures import compile_measures
+from gateway.configuration.pools import compile_pools
 from gateway.configuration.schema import MainFile, RealmSpec
 from gateway.configuration.schema_app import AppSpec
 from gateway.configuration.words import network
@@ -47,6 +50,8 @@ def compile_policy(
         max_url_bytes=main.gateway.max_url_bytes,
         store_timeout_ms=main.store.timeout_ms,
         drain_s=main.gateway.drain_s,
+        measures=compile_measures(main.posture, main.plan_blanc),
+        pools=compile_pools(main.pools),
     )
     return replace(policy, policy_id=identify(policy))
 
@@ -95,4 +100,6 @@ def _realm(name: str, spec: RealmSpec) -> Realm:
         grace_until_ms=round(spec.grace.until.timestamp() * 1_000) if spec.grace else None,
         grace_class=spec.grace.class_ if spec.grace else None,
         quarantine_s=spec.quarantine_s,
+        caps=compile_caps(spec.caps),
+        timezone=spec.timezone,
     )

@@ -85,6 +85,7 @@ def _route(spec: RouteSpec, app_name: str) -> Route:
         websocket=spec.websocket,
         stream=spec.stream,
         step_up=spec.step_up,
+        inspect=spec.inspect,
     )
 
 

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.configuration import checks, files
 from gateway.configuration.alerts import settle_alerts
+from gateway.configuration.caps import check_caps_apps
 from gateway.configuration.compile import compile_policy
+from gateway.configuration.edge import settle_edge
 from gateway.configuration.faults import ConfigurationFaults, Fault, Location, Positions, Problem, translate
 from gateway.configuration.offsite import settle_offsite
 from gateway.configuration.schema import CollectorSpec, MainFile, RealmSpec
@@ -88,6 +90,9 @@ class _Reading:
                 tree.positions,
             )
         apps = self.check_apps(sources, main, realms, frozenset(realm_values or {}))
+        realm_of = {name: apps[name].realm if name in apps else None for name in sources}
+        for name, realm in realms.items():
+            self.note(check_caps_apps(name, realm, realm_of), tree.positions)
         if main is None:
             raise ConfigurationFaults(self.faults)
         settings = self.settle(main, folder, tree.positions)
@@ -196,6 +201,7 @@ class _Reading:
             password = files.secret(folder, main.audit.engine_password_file, at, found)
             engine = files.with_password(engine, password) if password is not None else engine
         alerts = settle_alerts(main.alerts, folder, found)
+        edge = settle_edge(gateway.edge, folder, found)
         self.note(found, positions)
         return Settings(
             config_path=self.path.absolute(),
@@ -225,8 +231,11 @@ class _Reading:
             escrow_recipients=tuple(main.audit.escrow.recipients) if main.audit.escrow else (),
             tls_certificate=certificate,
             tls_key=key,
+            edge=edge,
             metrics_address=gateway.metrics.address if gateway.metrics else "127.0.0.1",
             metrics_port=gateway.metrics.port if gateway.metrics else None,
+            workers=gateway.workers,
+            worker_memory_bytes=gateway.worker_memory_bytes,
         )
 
 

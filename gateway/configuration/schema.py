@@ -6,7 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.configuration.schema_alerts import AlertsSpec
+from gateway.configuration.schema_edge import EdgeSpec
+from gateway.configuration.schema_measures import PlanBlancSpec, PostureSpec
 from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
+from gateway.configuration.schema_pools import PoolsSpec
 from gateway.configuration.schema_signals import SignalsSpec
 from gateway.configuration.words import (
     Address,
@@ -20,12 +23,19 @@ from gateway.configuration.words import (
     NetworkText,
     Port,
     Prefix,
+    Scalar,
     Seconds,
     Text,
+    TimeZone,
+    WorkerCount,
 )
 from gateway.vocabulary.limits import Mode
 
 __all__ = ["BaseUrl", "ClassSpec", "GatewaySpec", "LimitSpec", "MainFile", "RealmSpec", "Spec", "datetime"]
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+_HOURS = rf"^{_TIME}-({_TIME}|24:00)$"
 
 Hard = Annotated[int, Field(gt=0, le=1_000_000_000_000)]
 
@@ -95,8 +105,14 @@ class GatewaySpec(Spec):
     """Folder of the keys that `ecluse keys init` makes."""
     metrics: MetricsSpec | None = None
     """Metrics and health answers; none are served without it."""
+    edge: EdgeSpec | None = None
+    """The check for a front proxy; none is answered without it."""
     drain_s: Annotated[int, Field(ge=0, le=3_600)] = 30
     """Seconds that exchanges under way may take to finish when the gateway stops."""
+    workers: WorkerCount | None = None
+    """Inspectors on the one port, under a supervisor; `auto`: one a core. One process without it when left out."""
+    worker_memory_bytes: Annotated[int, Field(ge=50_000_000)] | None = None
+    """Resident memory past which a worker is drained and replaced by a fresh one; no bound when left out."""
     max_request_bytes: Bytes = 10_000_000
     """Longest request body; a longer one is refused with 413."""
     max_header_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = 32_768
@@ -254,27 +270,9 @@ class LimitValue(Spec):
 LimitSpec = Annotated[LimitValue, whole_as("hard")]
 
 
-class ClassSpec(Spec):
-    """One class of accounts: every limit left out comes from the class it is `based_on`."""
+class LimitsSpec(Spec):
+    """One limit or cap for each control."""
 
-    based_on: Literal["standard", "heavy", "grace"] = "standard"
-    """Built-in class whose numbers fill in what is left out."""
-    mode: Mode = Mode.ENFORCE
-    """`enforce`; `soft` asks for a fresh code and only records what the hard bound would refuse; `observe` only
-    records. For all limits of the class that do not say otherwise."""
-    soft_share: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
-    """Where soft bounds lie that are not written, as a share of the hard one; 1: nobody is asked. When left out: half
-    for written limits, those of the built-in class for the others."""
-    listed_weight: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
-    """What a listed patient weighs beside an opened one, in steps of 0.001."""
-    break_glass: bool = False
-    """Whether somebody at a hard bound on patients may go on for a while, with a fresh code and a coded reason."""
-    break_glass_patients: Annotated[int, Field(ge=1, le=10_000)] = 50
-    """How many patients more."""
-    break_glass_s: Seconds = 3_600
-    """For how many seconds."""
-    break_glass_per_24h: Annotated[int, Field(ge=1, le=24)] = 2
-    """How often in any 24 hours."""
     requests_10s: LimitSpec | None = None
     """Requests per 10 seconds."""
     patients_10min: LimitSpec | None = None
@@ -295,6 +293,46 @@ class ClassSpec(Spec):
     """Answers 400, 401, 403, 404, 405 and 410, and answers to HEAD, on routes that name patients, per hour."""
     sightings_1h: LimitSpec | None = None
     """NIRs, phone numbers and e-mail addresses seen on routes nobody mapped, per hour; again in a session is free."""
+
+
+class ClassSpec(LimitsSpec):
+    """One class of accounts: every limit left out comes from the class it is `based_on`."""
+
+    based_on: Literal["standard", "heavy", "grace"] = "standard"
+    """Built-in class whose numbers fill in what is left out."""
+    mode: Mode = Mode.ENFORCE
+    """`enforce`; `soft` asks for a fresh code and only records what the hard bound would refuse; `observe` only
+    records. For all limits of the class that do not say otherwise."""
+    soft_share: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    """Where soft bounds lie that are not written, as a share of the hard one; 1: nobody is asked. When left out: half
+    for written limits, those of the built-in class for the others."""
+    listed_weight: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
+    """What a listed patient weighs beside an opened one, in steps of 0.001."""
+    break_glass: bool = False
+    """Whether somebody at a hard bound on patients may go on for a while, with a fresh code and a coded reason."""
+    break_glass_patients: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """How many patients more."""
+    break_glass_s: Seconds = 3_600
+    """For how many seconds."""
+    break_glass_per_24h: Annotated[int, Field(ge=1, le=24)] = 2
+    """How often in any 24 hours."""
+
+
+class CapRuleSpec(LimitsSpec):
+    """Other bounds for a class, an app, an establishment or a time of day, or for several of these together."""
+
+    name: Name
+    """Name of the rule: `ecluse limits show` tells it beside the numbers it gives."""
+    class_: Annotated[list[Name], ONE_OR_MORE] = Field(default=[], alias="class")
+    """Class or classes it is for; all when left out."""
+    app: Annotated[list[Name], ONE_OR_MORE] = []
+    """App or apps it is for; all when left out."""
+    establishment: Annotated[list[Annotated[Scalar, Field(min_length=1, max_length=200)]], ONE_OR_MORE] = []
+    """Establishment or establishments it is for, as accounts are labelled; all when left out."""
+    hours: Annotated[str, Field(pattern=_HOURS)] | None = None
+    """Time of day it is for, such as `21:00-07:00`, on the clocks of `timezone`; always when left out."""
+    days: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], ONE_OR_MORE] = []
+    """Days on which its hours begin, such as `[sat, sun]`; all when left out."""
 
 
 class GraceSpec(Spec):
@@ -319,12 +357,16 @@ class RealmSpec(Spec):
     """Class of accounts that were invited without one."""
     classes: dict[Name, ClassSpec] = {}
     """Classes of accounts; `standard`, `heavy` and `grace` exist without being written."""
+    caps: list[CapRuleSpec] = []
+    """Other bounds by class, app, establishment and time of day; the most specific rule wins."""
+    timezone: TimeZone = "Europe/Paris"
+    """Where the hours of `caps` are local; summer time is followed."""
     invitation_s: Seconds = 604_800
     """Seconds an invitation is good for."""
     dormant_s: Seconds = 7_776_000
     """Seconds without login after which an account needs a new invitation."""
-    quarantine_s: Annotated[int, Field(ge=0, le=2_592_000)] = 0
-    """Seconds after its enrolment for which an account has half of every cap, such as 86400; 0: none."""
+    quarantine_s: Annotated[int, Field(ge=0, le=2_592_000)] = 86_400
+    """Seconds after its enrolment for which an account has half of every cap; 0: none."""
     grace: GraceSpec | None = None
     """Roll-out period; without it an account that nobody invited is refused."""
 
@@ -340,10 +382,16 @@ class MainFile(Spec):
     """Where accounts, sessions and counters are kept."""
     audit: AuditSpec = AuditSpec()
     """The audit log."""
+    pools: PoolsSpec = PoolsSpec()
+    """Patients counted together, by device, by cluster of accounts, by establishment and for everybody."""
     signals: SignalsSpec = SignalsSpec()
     """What looks wrong in the log, and when an account is asked for a code, or locked."""
     alerts: AlertsSpec = AlertsSpec()
-    """Who is told at once when signals act."""
+    """Who is told at once when signals act, or an operator takes a measure."""
+    posture: PostureSpec = PostureSpec()
+    """What the strict posture does, while it is in force."""
+    plan_blanc: PlanBlancSpec = PlanBlancSpec()
+    """What a plan blanc does, while an establishment has one."""
     body: BodySpec = BodySpec()
     """The regional body whose pages these are."""
     realms: dict[Name, Any] = Field(min_length=1)

@@ -252,6 +252,9 @@ class RouteSpec(Spec):
     stream: bool = False
     """Pass the answer on while it arrives, for long answers that name nobody. On a page, documents (PDF, archives)
     leave only so; their bytes count."""
+    inspect: bool = False
+    """Keep this page with the inspector where an edge check stands in front: its answers may hold personal data, a
+    document, or a new cookie, which nobody sees behind the edge."""
     step_up: StepUp = StepUp.OWED
     """`always`: a fresh code is asked for, unless one was given within `step_up_s`; for changing a password or acting
     as somebody else. `owed`: only when the account owes one."""

@@ -97,6 +97,17 @@ class UnusualHoursSpec(_Spec):
     """Seconds for which it counts."""
 
 
+class PooledSpec(_Spec):
+    """The hard bound of a device or a cluster was met: those who share one saw together all that they may."""
+
+    mode: SignalMode = SignalMode.ACT
+    """`act`, `observe` or `off`."""
+    weight: Weight = 100
+    """What it adds to the score of each account that meets the bound."""
+    lasts_s: Seconds = HALF_DAY_S
+    """Seconds for which it counts."""
+
+
 class CanarySpec(_Spec):
     """Decoys, set by `ecluse canary add`: opening or exporting one locks the account at once."""
 
@@ -104,7 +115,9 @@ class CanarySpec(_Spec):
     """`act` locks the account, `observe` only records, `off` does not look."""
 
 
-SignalSpec = EnumerationSpec | PaceSpec | SearchesSpec | BreadthSpec | NewNetworkSpec | UnusualHoursSpec
+SignalSpec = (
+    EnumerationSpec | PaceSpec | SearchesSpec | BreadthSpec | NewNetworkSpec | UnusualHoursSpec | PooledSpec
+)
 
 
 class SignalsSpec(_Spec):
@@ -134,5 +147,7 @@ class SignalsSpec(_Spec):
     """From where the account never came before."""
     unusual_hours: UnusualHoursSpec = UnusualHoursSpec()
     """At an hour at which neither the account nor its class works."""
+    pooled: PooledSpec = PooledSpec()
+    """Those who share a device saw together all that they may."""
     canary: CanarySpec = CanarySpec()
     """Decoys: opening or exporting one locks the account at once."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from gateway.policy.policy import Policy
 from gateway.vocabulary.signals import Rules
@@ -105,6 +106,30 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FrontSettings:
+    """The front proxy's side. *address* None: every address. The files are looked at by the proxy alone."""
+
+    certificate: Path
+    key: Path
+    address: str | None = None
+    https_port: int = 443
+    http_port: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """Where the check listens, *socket*, *port* or both, and whom it believes; *secret* is kept out of the repr."""
+
+    socket: Path | None = None
+    group: str | None = None
+    address: str = "127.0.0.1"
+    port: int | None = None
+    secret: str | None = field(default=None, repr=False)
+    processes: int = 1
+    front: FrontSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Where this process listens, keeps its state and finds its store.
 
@@ -113,6 +138,7 @@ class Settings:
     *tls_key* are PEM files, both set or both None. *metrics_port* is None when no metrics are served.
     *audit_node* is None where one node writes alone; *audit_also* are the log folders of the others.
     *audit_engine* is ``duckdb`` or a ``clickhouse://`` address, which may carry a password too.
+    *workers* is None for one process without supervisor; *worker_memory_bytes* None for no bound.
     *escrow_recipients* are public keys of age; empty: no escrow is kept.
     """
 
@@ -143,8 +169,11 @@ class Settings:
     escrow_recipients: tuple[str, ...] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    edge: EdgeSettings | None = None
     metrics_address: str = "127.0.0.1"
     metrics_port: int | None = None
+    workers: int | Literal["auto"] | None = None
+    worker_memory_bytes: int | None = None
 
     @property
     def embedded_store(self) -> bool:
@@ -185,6 +214,16 @@ class Settings:
     def reload_file(self) -> Path:
         """Return where the serving process writes the outcome of the last reload, as JSON."""
         return self.state_dir / "reload.json"
+
+    @property
+    def restart_file(self) -> Path:
+        """Return where a supervisor writes the outcome of the last rolling restart, as JSON."""
+        return self.state_dir / "restart.json"
+
+    @property
+    def workers_file(self) -> Path:
+        """Return where a supervisor writes which workers there are, as JSON."""
+        return self.state_dir / "workers.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ def compile_signals(spec: SignalsSpec) -> Rules:
         Signal.BREADTH: spec.breadth,
         Signal.NEW_NETWORK: spec.new_network,
         Signal.UNUSUAL_HOURS: spec.unusual_hours,
+        Signal.POOLED: spec.pooled,
     }
     signals = {signal: SignalRule(one.mode, one.weight, one.lasts_s) for signal, one in written.items()}
     signals[Signal.CANARY] = SignalRule(spec.canary.mode, 0, 0)

@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -309,6 +309,16 @@ def _scalar(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _workers(value: object) -> object:
+    if value == "auto" or (
+        isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS
+    ):
+        return value
+    raise problem("this is no number of workers", f"write a number from 1 to {MOST_WORKERS}, or auto")
+
+
+MOST_WORKERS = 64
+WorkerCount = Annotated[int | Literal["auto"], BeforeValidator(_workers)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 """A name of ours: small letters, digits, hyphens."""
 Text = Annotated[str, Field(min_length=1, max_length=200)]

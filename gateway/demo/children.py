@@ -1,18 +1,15 @@
 """Processes that the demo starts and that never outlive it, not even when it is killed."""
 
-import ctypes
-import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from gateway.processes import bound_to_us
+
 _POLL_S = 0.02
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class ChildError(Exception):
@@ -63,18 +60,6 @@ def start(name: str, arguments: Sequence[str], log: Path, *, optimised: bool = F
             preexec_fn=bound_to_us(),  # noqa: PLW1509
         )
     return Child(name, process, log)
-
-
-def bound_to_us() -> Callable[[], None]:
-    """Return what a new process has to run first so that it gets SIGTERM when this one dies."""
-    parent = os.getpid()
-
-    def bind() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return bind
 
 
 def free_port() -> int:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.demo.children import ChildError, bound_to_us
+from gateway.demo.children import ChildError
+from gateway.processes import bound_to_us
 
 _PLAY_S = 300.0
 

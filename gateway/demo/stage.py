@@ -59,9 +59,13 @@ def open_folder(directory: Path | None) -> tuple[Path, bool]:
     return directory.resolve(), False
 
 
-def start_gateway(directory: Path, config: Path, *, optimised: bool = False) -> Child:
-    """Start the gateway; it listens a little later."""
+def start_gateway(
+    directory: Path, config: Path, *, optimised: bool = False, workers: int | None = None
+) -> Child:
+    """Start the gateway, with *workers* under a supervisor or alone; it listens a little later."""
     arguments = ["-m", "gateway", "serve", "--config", str(config)]
+    if workers is not None:
+        arguments += ["--workers", str(workers)]
     return start("the gateway", arguments, directory / "gateway.log", optimised=optimised)
 
 

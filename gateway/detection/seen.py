@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.limits import POOL_CONTROLS, Control, Pool
 from gateway.vocabulary.records import RouteKind
 
 _MEMBER_DIGITS = 8
+_POOLED = {control.value: control for pool in (Pool.DEVICE, Pool.CLUSTER) for control in POOL_CONTROLS[pool]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class Seen:
     """An entry about an account. *patients* are pseudonyms, *members* 32 bits of each, as baselines keep them.
 
     *opened*: records were opened, not listed. *walked* is how many numbers the entry says were walked through.
+    *pool*: the bound of a device or a cluster because of which an answer was withheld.
     """
 
     kind: str
@@ -30,6 +33,7 @@ class Seen:
     patients: tuple[str, ...]
     members: tuple[int, ...]
     walked: int
+    pool: Control | None = None
 
     @property
     def is_search(self) -> bool:
@@ -66,4 +70,5 @@ def read(event: Mapping[str, Any]) -> Seen | None:
         patients=patients,
         members=tuple(int(pseudonym[-_MEMBER_DIGITS:], 16) for pseudonym in patients),
         walked=int(walked) if walked.isdigit() else 0,
+        pool=_POOLED.get(event.get("control") or "") if event.get("kind") == EventKind.WITHHELD else None,
     )

@@ -29,7 +29,24 @@ def sentence(finding: Finding, language: str) -> str:
             return "Un dossier leurre a été ouvert." if french else "A decoy was opened."
         case Signal.PACE:
             return _paced(figures, french=french)
+        case Signal.POOLED:
+            return _pooled(figures, french=french)
     return (_FRENCH if french else _ENGLISH)[finding.signal].format(**figures)
+
+
+def _pooled(figures: dict[str, int], *, french: bool) -> str:
+    minutes = figures["minutes"]
+    if french:
+        who = (
+            "liés à celui-ci par leurs appareils"
+            if figures["cluster"]
+            else "qui partagent l’appareil de celui-ci"
+        )
+        return (
+            f"Les comptes {who} ont vu ensemble tous les patients qu’ils peuvent voir en {minutes} minutes."
+        )
+    who = "tied to this one by their devices" if figures["cluster"] else "that share the device of this one"
+    return f"The accounts {who} have together seen all the patients that they may see in {minutes} minutes."
 
 
 def _paced(figures: dict[str, int], *, french: bool) -> str:

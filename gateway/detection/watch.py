@@ -9,6 +9,7 @@ from gateway.detection import breadth, enumeration, hours, networks, pace, score
 from gateway.detection.seen import Seen, read
 from gateway.detection.state import AccountState, State
 from gateway.vocabulary.events import EventKind
+from gateway.vocabulary.limits import POOL_CONTROLS, WINDOW_S, Control, Pool
 from gateway.vocabulary.signals import Act, Finding, Rules, Signal, SignalMode, Verdict
 
 Figures = tuple[tuple[str, int], ...]
@@ -46,12 +47,15 @@ def observe(
     if seen.kind in _ANSWERS:
         score.answer(state.account(seen.realm, seen.account).standing, seen.at_ms)
         return NOTHING
-    if seen.kind != EventKind.ACCESS:
+    if seen.kind != EventKind.ACCESS and seen.pool is None:
         return NOTHING
     account = state.account(seen.realm, seen.account)
+    found = (
+        _pooled(seen.pool) if seen.pool is not None else _judge(state, account, seen, rules, zone, canaries)
+    )
     fired = [
         (signal, figures)
-        for signal, figures in _judge(state, account, seen, rules, zone, canaries)
+        for signal, figures in found
         if rules.signals[signal].mode is not SignalMode.OFF
         and score.fire(account.standing, signal, seen.at_ms, rules)
     ]
@@ -68,6 +72,11 @@ def observe(
     if act is None:
         return Told(findings)
     return Told(findings, Verdict(act, seen.realm, seen.account, seen.at_ms, total, counting))
+
+
+def _pooled(control: Control) -> list[tuple[Signal, Figures]]:
+    figures = (("cluster", int(control in POOL_CONTROLS[Pool.CLUSTER])), ("minutes", WINDOW_S[control] // 60))
+    return [(Signal.POOLED, figures)]
 
 
 def _judge(

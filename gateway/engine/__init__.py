@@ -2,7 +2,7 @@
 
 from gateway import telemetry
 from gateway.audit.describe import Context, tell
-from gateway.engine import login_answers, metering, own_pages, records, requests, responses
+from gateway.engine import arrivals, login_answers, metering, own_pages, records, requests, responses
 from gateway.engine.exchange import (
     Answer,
     AwaitBody,
@@ -15,6 +15,7 @@ from gateway.engine.exchange import (
 )
 from gateway.engine.replies import refusal
 from gateway.engine.services import Services
+from gateway.ingress import Admitted, RawHead, Turned, admit
 from gateway.pages import views
 from gateway.pages.language import language
 from gateway.pages.problem import problem, wants_html
@@ -48,6 +49,24 @@ class Engine:
     def policy(self) -> Policy:
         """Return the policy that new exchanges get."""
         return self.services.policy
+
+    def arrive(self, head: RawHead, body: bytes | None = None) -> tuple[Admitted | None, Exchange | Answer]:
+        """Read *head* strictly and open its exchange; what cannot be read in one way only is turned away.
+
+        *body* is given where it is known before anything is asked.
+        """
+        request_id, now_ms = self.services.entropy.hex(16), self.services.clock.now_ms()
+        admitted = admit(head, self.services.policy)
+        if isinstance(admitted, Turned):
+            facts = arrivals.stray_facts(head, request_id=request_id, received_ms=now_ms)
+            reason = Reason.UNKNOWN_METHOD if admitted.fault == "unknown-method" else Reason.MALFORMED_REQUEST
+            return None, self.turn_away(facts, reason, admitted.status, admitted.fault)
+        facts = arrivals.facts_of(admitted, request_id=request_id, received_ms=now_ms, body=body)
+        return admitted, self.begin(facts)
+
+    def unread(self) -> RequestFacts:
+        """Return what may be said of a request of which nothing is believed."""
+        return arrivals.unread(self.services.entropy.hex(16), self.services.clock.now_ms())
 
     def begin(self, facts: RequestFacts) -> Exchange | Answer:
         """Open the exchange of an admitted request, on the policy of this moment."""
@@ -93,6 +112,13 @@ class Engine:
             secure=facts.scheme == "https",
         )
         return Answer(views.refusal(look, reason=reason, status=status, reference=reference))
+
+    def stand(self, exchange: Exchange) -> None:
+        """Find out at which door the request of *exchange* stands, and whether it is a login: nothing is asked yet.
+
+        A body that the door depends on must have been read.
+        """
+        requests.stand(exchange)
 
     async def on_request(self, exchange: Exchange, *, body_read: bool) -> RequestAction:
         """Decide a request; AwaitBody asks to be called again with the body in *exchange.facts*."""

@@ -80,6 +80,8 @@ class Exchange:
     realm: Realm
     match: RouteMatch | None = None
     login: LoginRule | None = None
+    stood: RequestFacts | None = None
+    """The reading of the request that *match* and *login* were found by."""
     typed: AccountRef | None = None
     credentials: Credentials = field(default_factory=Credentials)
     claims: SessionClaims | None = None
@@ -151,4 +153,5 @@ class Exchange:
             account_class=self.account_class,
             establishment=self.entered.establishment if self.entered is not None else None,
             session=session_label(session) if session is not None else None,
+            device=self.entered.device if self.entered is not None else None,
         )

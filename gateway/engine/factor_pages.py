@@ -4,7 +4,7 @@ from gateway import telemetry
 from gateway.accounts import enrolment, invitation, recovery, totp, verification
 from gateway.accounts.store import AttemptFault, InvitationProven
 from gateway.accounts.verification import Refusal, Refused
-from gateway.engine import records
+from gateway.engine import devices, records
 from gateway.engine.login_answers import hand_over, note_opened, park, session_cookie, unpark
 from gateway.engine.replies import home_path, login_path, redirect, refusal, with_headers
 from gateway.engine.visitor import Visitor
@@ -148,13 +148,16 @@ async def _open(
     if kind is not None and not await records.keep(exchange, services, kind, account=account.name):
         return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
     kept = await unpark(services, account.id, old_id)
-    promoted = await services.sessions.promote(account.id, old_id, Stage.FULL, exchange.realm.sessions)
-    if not await note_opened(exchange, services, account, promoted.session_id, promoted.closed):
+    device = devices.at_login(exchange, services)
+    promoted = await services.sessions.promote(
+        account.id, old_id, Stage.FULL, exchange.realm.sessions, link=devices.link(exchange, device)
+    )
+    if not await note_opened(exchange, services, account, promoted, device):
         return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
     cookie = ("set-cookie", session_cookie(exchange, services, account.id, promoted.session_id))
     gone = ("set-cookie", ticket.clear_door_cookie())
     if recovery_left is None and not codes:
-        return hand_over(exchange, kept, cookie, gone)
+        return hand_over(exchange, kept, cookie, gone, device.line)
     await park(
         services, account.id, promoted.session_id, kept or Parked(303, home_path(exchange.app), (), None)
     )
@@ -163,7 +166,7 @@ async def _open(
         reply = views.recovery_codes(visitor.look, codes=codes, next_path=path)
     else:
         reply = views.recovery_used(visitor.look, left=recovery_left or 0, next_path=path)
-    return with_headers(reply, cookie, gone)
+    return with_headers(reply, cookie, gone, device.line)
 
 
 async def go_on(visitor: Visitor) -> Reply:

@@ -6,6 +6,8 @@ from gateway import logins
 from gateway.accounts.names import NameRefused, account_ref
 from gateway.engine.exchange import Credentials, Exchange
 from gateway.engine.services import Services
+from gateway.policy import caps
+from gateway.policy.caps import Place
 from gateway.policy.policy import Basic, Service
 from gateway.policy.request import BasicState
 from gateway.sessions import binding, ticket
@@ -94,10 +96,16 @@ def read_ticket(exchange: Exchange, services: Services, now_s: int) -> tuple[str
         return ()
 
 
-def limits_for(exchange: Exchange, account_class: str | None) -> LimitSet:
-    """Return the limits of *account_class*, or of the realm's default class when it is unknown."""
+def limits_for(exchange: Exchange, account_class: str | None, establishment: str | None) -> LimitSet:
+    """Return the usual limits of *account_class* in *establishment*, at this app and when the request came.
+
+    An unknown class is the realm's default one.
+    """
     realm = exchange.realm
+    name = account_class if account_class in realm.classes else realm.default_class
     if exchange.credentials.basic is BasicState.SERVICE and exchange.account_class is not None:
-        return realm.classes[exchange.account_class]
-    found = realm.classes.get(account_class) if account_class is not None else None
-    return found if found is not None else realm.classes[realm.default_class]
+        name = exchange.account_class
+    if not realm.caps:
+        return realm.classes[name]
+    minute = caps.local_minute(exchange.facts.received_ms, realm.timezone)
+    return caps.held(realm.classes[name], realm.caps, Place(name, exchange.app.name, establishment, minute))

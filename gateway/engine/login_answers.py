@@ -8,8 +8,9 @@ from gateway.accounts.account import Account
 from gateway.accounts.names import NameRefused, account_ref
 from gateway.accounts.store import ChangeRefused
 from gateway.audit.describe import session_label
-from gateway.engine import headers, records
+from gateway.engine import devices, headers, records
 from gateway.engine.browsers import browser_label
+from gateway.engine.devices import Device
 from gateway.engine.exchange import Answer, Exchange, Pass, ResponseAction
 from gateway.engine.replies import home_path, look, own_origin, redirect, refusal, wants_html, with_headers
 from gateway.engine.services import Services
@@ -18,7 +19,7 @@ from gateway.pages.problem import problem
 from gateway.policy.policy import Flow
 from gateway.sessions import forms, parking, ticket, token
 from gateway.sessions.parking import Parked
-from gateway.sessions.store import SessionRefused
+from gateway.sessions.store import Opened, SessionRefused
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.events import EventKind
@@ -152,6 +153,7 @@ async def _grace(
     noted = await services.accounts.note(ref, realm.grace_class)
     if isinstance(noted, ChangeRefused):
         return None
+    device = devices.at_login(exchange, services)
     opened = await services.sessions.open(
         ref.id,
         exchange.app.name,
@@ -160,11 +162,12 @@ async def _grace(
         jar=_jar(exchange, services, response),
         address=exchange.facts.client_address,
         agent=browser_label(exchange.facts.header("user-agent")),
+        link=devices.link(exchange, device),
     )
-    if not await note_opened(exchange, services, ref, opened.session_id, opened.closed):
+    if not await note_opened(exchange, services, ref, opened, device):
         return Answer(refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5))
     await park(services, ref.id, opened.session_id, parked(exchange, response))
-    return _ask(exchange, services, ref, opened.session_id, "grace", response)
+    return _ask(exchange, services, ref, opened.session_id, "grace", response, device.line)
 
 
 def is_enrolled(exchange: Exchange, services: Services, account: Account | None) -> bool:
@@ -190,12 +193,19 @@ async def _after_code(
         )
         await park(services, ref.id, promoted.session_id, parked(exchange, response))
         return _ask(exchange, services, ref, promoted.session_id, "enrol", response)
+    device = devices.at_login(exchange, services)
     promoted = await services.sessions.promote(
-        ref.id, exchange.session_id, Stage.FULL, exchange.realm.sessions, add_jar=jar
+        ref.id,
+        exchange.session_id,
+        Stage.FULL,
+        exchange.realm.sessions,
+        add_jar=jar,
+        link=devices.link(exchange, device),
     )
-    if not await note_opened(exchange, services, ref, promoted.session_id, promoted.closed):
+    if not await note_opened(exchange, services, ref, promoted, device):
         return Answer(refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5))
-    extra = [("set-cookie", session_cookie(exchange, services, ref.id, promoted.session_id))]
+    cookie = ("set-cookie", session_cookie(exchange, services, ref.id, promoted.session_id))
+    extra = [cookie, device.line]
     return Pass(headers.back(exchange, response.headers, extra=extra))
 
 
@@ -243,19 +253,20 @@ def _ask(
     session_id: str,
     page: str,
     response: ResponseFacts,
+    *more: tuple[str, str],
 ) -> ResponseAction:
     path = exchange.policy.prefix + page
     cookie = ("set-cookie", session_cookie(exchange, services, ref.id, session_id))
     gone = ("set-cookie", ticket.clear_door_cookie())
     if wants_html(exchange) or 300 <= response.status < 400:
-        return Answer(redirect(path, cookie, gone))
+        return Answer(redirect(path, cookie, gone, *more))
     reply = problem(
         reason=Reason.CODE_OWED,
         status=401,
         reference=exchange.facts.request_id[:8],
         prompt_path=path,
     )
-    return Answer(with_headers(reply, cookie, gone))
+    return Answer(with_headers(reply, cookie, gone, *more))
 
 
 def session_cookie(exchange: Exchange, services: Services, account_id: str, session_id: str) -> str:
@@ -267,14 +278,15 @@ def session_cookie(exchange: Exchange, services: Services, account_id: str, sess
 
 
 async def note_opened(
-    exchange: Exchange, services: Services, ref: AccountRef, session_id: str, closed: tuple[str, ...]
+    exchange: Exchange, services: Services, ref: AccountRef, opened: Opened, device: Device
 ) -> bool:
-    """Record that a session is open, and which older ones it closed; False when the log cannot take it."""
-    for old in closed:
+    """Record that a session is open, on which device, and what it closed; False when the log cannot take it."""
+    for old in opened.closed:
         why = (("closed", session_label(old)), ("why", "at-most"))
         records.soon(exchange, services, EventKind.SESSION_CLOSED, account=ref.name, detail=why)
-    opened = (("session", session_label(session_id)),)
-    return await records.keep(exchange, services, EventKind.SESSION_OPENED, account=ref.name, detail=opened)
+    session = ("session", session_label(opened.session_id))
+    detail = (session, ("device", device.label), ("device_new", "true" if device.new else "false"))
+    return await records.keep(exchange, services, EventKind.SESSION_OPENED, account=ref.name, detail=detail)
 
 
 async def close_session(exchange: Exchange, services: Services, kind: EventKind) -> None:

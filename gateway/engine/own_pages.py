@@ -124,9 +124,13 @@ async def _visitor(exchange: Exchange, services: Services, page: str) -> Visitor
             absolute_ms=rules.absolute_s * 1000,
             pending_ms=rules.pending_s * 1000,
             spend_request=False,
+            measures=exchange.policy.measures,
         )
         exchange.entered = await enter(
-            services.store, question, lambda name: limits_for(exchange, name), services.classes
+            services.store,
+            question,
+            lambda name, establishment: limits_for(exchange, name, establishment),
+            services.classes,
         )
         if exchange.entered.login is not None:
             exchange.account = AccountRef(exchange.realm.name, exchange.entered.login, claims.account_id)

@@ -13,6 +13,7 @@ from gateway.lookups import EnterQuestion, enter
 from gateway.policy import routes
 from gateway.policy.policy import Basic, Flow, StepUp
 from gateway.policy.request import BasicState, Situation, StoreState, decide_request
+from gateway.policy.routes import RouteMatch
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Challenge, Forward, Prompt, Reason, Refuse, RequestDecision
 from gateway.vocabulary.events import EventKind
@@ -27,14 +28,11 @@ async def decide(exchange: Exchange, services: Services, *, body_read: bool) -> 
     """Decide the request of *exchange*; called again with *body_read* after an AwaitBody."""
     if _wants_body(exchange) and not body_read:
         return AwaitBody()
-    exchange.match = routes.match(exchange.app, exchange.facts)
-    exchange.login = logins.attempt(exchange.app.logins, exchange.facts)
-    if exchange.login is not None and not exchange.login.methods:
-        exchange.login = None
+    match = stand(exchange)
     if _extraction_wants_body(exchange) and not body_read:
         return AwaitBody()
     fault = _read_typed_name(exchange, services)
-    if fault is None and exchange.match.kind is RouteKind.LOGIN and not exchange.match.unknown_method:
+    if fault is None and match.kind is RouteKind.LOGIN and not match.unknown_method:
         fault = _see_through(exchange, services)
     if fault is not None:
         return await _refuse(exchange, services, fault)
@@ -47,6 +45,18 @@ async def decide(exchange: Exchange, services: Services, *, body_read: bool) -> 
     if isinstance(decision, Challenge):
         return await _challenge(exchange, services, decision)
     return await _refuse(exchange, services, decision)
+
+
+def stand(exchange: Exchange) -> RouteMatch:
+    """Note the door of the request and the login it attempts; once for each reading of it, with body or without."""
+    if exchange.stood is exchange.facts and exchange.match is not None:
+        return exchange.match
+    match = exchange.match = routes.match(exchange.app, exchange.facts)
+    exchange.login = logins.attempt(exchange.app.logins, exchange.facts)
+    if exchange.login is not None and not exchange.login.methods:
+        exchange.login = None
+    exchange.stood = exchange.facts
+    return match
 
 
 def _wants_body(exchange: Exchange) -> bool:
@@ -175,10 +185,14 @@ async def _enter(exchange: Exchange, services: Services) -> StoreState:
         pending_ms=rules.pending_s * 1000,
         spend_request=True,
         step_up_ms=rules.step_up_s * 1000,
+        measures=exchange.policy.measures,
     )
     try:
         exchange.entered = await enter(
-            services.store, question, lambda name: gather.limits_for(exchange, name), services.classes
+            services.store,
+            question,
+            lambda name, establishment: gather.limits_for(exchange, name, establishment),
+            services.classes,
         )
     except StoreEmptied:
         return StoreState.EMPTIED
@@ -188,7 +202,7 @@ async def _enter(exchange: Exchange, services: Services) -> StoreState:
     if session_id is not None and entered.login is not None:
         exchange.account = AccountRef(exchange.realm.name, entered.login, account_id)
         exchange.account_class = entered.account_class or exchange.realm.default_class
-    exchange.limits = gather.limits_for(exchange, exchange.account_class)
+    exchange.limits = gather.limits_for(exchange, exchange.account_class, entered.establishment)
     return StoreState.UP
 
 

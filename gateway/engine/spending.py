@@ -7,6 +7,7 @@ from gateway.engine import headers, records, returning
 from gateway.engine.exchange import Answer, Exchange, Pass, ResponseAction
 from gateway.engine.replies import challenge, refusal
 from gateway.engine.services import Services
+from gateway.limits.pooled import alike
 from gateway.lookups import Revealed, RevealQuestion, reveal
 from gateway.policy.request import StoreState
 from gateway.policy.response import Outcome, decide_response
@@ -34,6 +35,8 @@ def reveal_question(exchange: Exchange, charge: Charge, given: Sequence[str] = (
         add_credentials=tuple(given),
         step_up_ms=exchange.realm.sessions.step_up_s * 1000,
         quarantine_ms=exchange.realm.quarantine_s * 1000,
+        measures=exchange.policy.measures,
+        pools=exchange.policy.pools,
     )
 
 
@@ -141,6 +144,7 @@ def _break_glass_path(exchange: Exchange, services: Services, decision: Withhold
     """Return where somebody at a hard bound on patients may ask for more, None when the class or person may not."""
     entered, limits = exchange.entered, exchange.limits
     may = limits is not None and limits.break_glass is not None and entered is not None and entered.enrolled
-    if not may or decision.control not in PATIENT_CONTROLS or exchange.stage is not Stage.FULL:
+    patients = decision.control is not None and alike(decision.control) in PATIENT_CONTROLS
+    if not may or not patients or exchange.stage is not Stage.FULL:
         return None
     return returning.page_path(exchange, services, "break-glass")

@@ -3,7 +3,7 @@
 from gateway.accounts import invitation, names
 from gateway.accounts.store import AttemptFault, InvitationProven
 from gateway.accounts.verification import Refused
-from gateway.engine import records
+from gateway.engine import devices, records
 from gateway.engine.browsers import browser_label
 from gateway.engine.factor_pages import away, status_of, tell_refused
 from gateway.engine.login_answers import note_opened, relative, session_cookie
@@ -97,6 +97,7 @@ async def _started(
     visitor: Visitor, ref: AccountRef, stage: Stage, wanted: str, invitation_id: str | None
 ) -> Reply:
     exchange, services = visitor.exchange, visitor.services
+    device = devices.at_login(exchange, services) if stage is Stage.FULL else None
     opened = await services.sessions.open(
         ref.id,
         exchange.app.name,
@@ -105,8 +106,11 @@ async def _started(
         address=exchange.facts.client_address,
         agent=browser_label(exchange.facts.header("user-agent")),
         invitation=invitation_id or "",
+        link=None if device is None else devices.link(exchange, device),
     )
-    session_id = opened.session_id
-    if stage is Stage.FULL and not await note_opened(exchange, services, ref, session_id, opened.closed):
+    cookie = ("set-cookie", session_cookie(exchange, services, ref.id, opened.session_id))
+    if device is None:
+        return redirect(wanted, cookie)
+    if not await note_opened(exchange, services, ref, opened, device):
         return refusal(exchange, Reason.AUDIT_DOWN, 503, retry_after_s=5)
-    return redirect(wanted, ("set-cookie", session_cookie(exchange, services, ref.id, session_id)))
+    return redirect(wanted, cookie, device.line)

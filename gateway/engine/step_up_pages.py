@@ -223,7 +223,8 @@ def _shown(
 
 
 def _rule(visitor: Visitor) -> BreakGlass | None:
-    return limits_for(visitor.exchange, visitor.exchange.account_class).break_glass
+    # Rules change bounds and nothing else, so the class alone tells.
+    return limits_for(visitor.exchange, visitor.exchange.account_class, None).break_glass
 
 
 async def _no_more(visitor: Visitor) -> Reply | None:

@@ -1,12 +1,17 @@
-"""Limits on the wire: how limit sets and charges are told to the store, and how its answers read."""
+"""Limits on the wire: how limit sets, pools and charges are told to the store, and how its answers read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from gateway.limits.measures import STATES, pool_states, states
+from gateway.limits.pooled import pooled
 from gateway.valkey.client import Store
 from gateway.vocabulary.limits import (
+    NO_POOLS,
+    PATIENT_CONTROLS,
+    POOLED_CONTROLS,
     WINDOW_S,
     Asked,
     Charge,
@@ -16,15 +21,15 @@ from gateway.vocabulary.limits import (
     LimitSet,
     Mode,
     Outcome,
+    Pool,
+    Pools,
     Spent,
 )
+from gateway.vocabulary.measures import MeasureRules
 
 _KINDS = {
     Control.REQUESTS: "g",
-    Control.PATIENTS_10MIN: f"p{WINDOW_S[Control.PATIENTS_10MIN]}",
-    Control.PATIENTS_1H: f"p{WINDOW_S[Control.PATIENTS_1H]}",
-    Control.PATIENTS_24H: f"p{WINDOW_S[Control.PATIENTS_24H]}",
-    Control.PATIENTS_7D: f"p{WINDOW_S[Control.PATIENTS_7D]}",
+    **{one: f"p{WINDOW_S[one]}" for one in (*PATIENT_CONTROLS, *POOLED_CONTROLS)},
     Control.ROWS_1H: "r",
     Control.BYTES_1H: "b",
     Control.EXPORTS_24H: "e",
@@ -32,6 +37,7 @@ _KINDS = {
     Control.SIGHTINGS_1H: "s",
 }
 _MODES = {Mode.ENFORCE: "e", Mode.SOFT: "s", Mode.OBSERVE: "o"}
+_POOLS = {Pool.DEVICE: "d", Pool.CLUSTER: "c", Pool.ESTABLISHMENT: "e", Pool.SITE: "s"}
 _COMMITTED, _DENIED = 1, 0
 
 
@@ -70,6 +76,23 @@ def encode_limits(limits: LimitSet) -> str:
     return f"{limits.listed_weight_milli}{told}"
 
 
+@lru_cache(maxsize=1024)
+def encode_states(limits: LimitSet, rules: MeasureRules) -> str:
+    """Return what *limits* are under every measure, in the order in which measures.lua picks one."""
+    return "/".join(encode_limits(each) for each in states(limits, rules))
+
+
+@lru_cache(maxsize=1024)
+def encode_pools(pools: Pools, limits: LimitSet, rules: MeasureRules) -> str:
+    """Return what holds an account of *limits* in the pools under every measure, each as pools.lua parses it."""
+    each = [
+        (_POOLS[pool], pool_states(pool, bounds, rules)) for pool, bounds in pooled(pools, limits).items()
+    ]
+    return "/".join(
+        ";".join(f"{letter}{encode_limits(held[state])}" for letter, held in each) for state in range(STATES)
+    )
+
+
 def _soft(limit: Limit) -> int:
     return limit.hard if limit.soft is None else min(limit.soft, limit.hard)
 
@@ -85,13 +108,19 @@ def distinct_members(charge: Charge) -> tuple[list[bytes], list[bytes]]:
     return list(opened), [member for member in dict.fromkeys(charge.listed) if member not in opened]
 
 
-def read_spend(limits: LimitSet, reply: Sequence[Any]) -> Outcome:
-    """Return what limits.lua answered: committed, or refused or asked about with nothing committed."""
+def read_spend(limits: LimitSet, reply: Sequence[Any], pools: Pools = NO_POOLS) -> Outcome:
+    """Return what limits.lua answered: committed, or refused or asked about with nothing committed.
+
+    *pools* are those that the charge was told with.
+    """
     how, which, number, *told = reply
-    would, would_ask = (_controls(limits, positions) for positions in told)
+    known = [one.control for one in limits.limits]
+    if pools.limits:
+        known += [one.control for bounds in pooled(pools, limits).values() for one in bounds.limits]
+    would, would_ask = (_controls(known, positions) for positions in told)
     if how == _COMMITTED:
-        return Spent(_controls(limits, which), would, would_ask, _controls(limits, number))
-    control = limits.limits[which - 1].control
+        return Spent(_controls(known, which), would, would_ask, _controls(known, number))
+    control = known[which - 1]
     if how == _DENIED:
         return Exhausted(control, max(1, -(-number // 1_000_000)), would, would_ask)
     return Asked(control, would, would_ask)
@@ -103,7 +132,21 @@ async def usage(store: Store, account_id: str, limits: LimitSet) -> tuple[Used, 
     Raises:
         StoreUnavailable, StoreEmptied: as every call.
     """
-    keys = account_keys(account_id)
+    return await _usage(store, account_keys(account_id), limits)
+
+
+async def pool_usage(store: Store, pool: Pool, name: str, limits: LimitSet) -> tuple[Used, ...]:
+    """Return how much of each limit on patients the *pool* of this *name* has used; the site has none.
+
+    Raises:
+        StoreUnavailable, StoreEmptied: as every call.
+    """
+    base = f"ecluse:{pool.value}" if pool is Pool.SITE else f"ecluse:{pool.value}:{name}"
+    keys = AccountKeys(f"{base}:patients", f"{base}:opened", f"{base}:counters")
+    return await _usage(store, keys, limits)
+
+
+async def _usage(store: Store, keys: AccountKeys, limits: LimitSet) -> tuple[Used, ...]:
     reply = await store.call(
         "ecluse_usage", [keys.patients, keys.opened, keys.counters], [encode_limits(limits)]
     )
@@ -113,5 +156,5 @@ async def usage(store: Store, account_id: str, limits: LimitSet) -> tuple[Used, 
     )
 
 
-def _controls(limits: LimitSet, positions: Sequence[int]) -> tuple[Control, ...]:
-    return tuple(limits.limits[position - 1].control for position in positions)
+def _controls(known: Sequence[Control], positions: Sequence[int]) -> tuple[Control, ...]:
+    return tuple(known[position - 1] for position in positions)

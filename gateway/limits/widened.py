@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from gateway.limits.pooled import alike
 from gateway.vocabulary.limits import PATIENT_CONTROLS, Limit, LimitSet
 
 
@@ -14,7 +15,7 @@ def widened(limits: LimitSet, extra: int) -> LimitSet:
 
 
 def _widened(limit: Limit, extra: int) -> Limit:
-    if limit.control not in PATIENT_CONTROLS:
+    if alike(limit.control) not in PATIENT_CONTROLS:
         return limit
     asks = limit.soft is not None and limit.soft < limit.hard
     return replace(limit, hard=limit.hard + extra, soft=limit.soft if asks else None)

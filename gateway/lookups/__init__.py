@@ -1,18 +1,32 @@
 """The two trips of an exchange to the store: who is this, and may this leave."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from gateway.limits.store import account_keys, distinct_members, encode_costs, encode_limits, read_spend
+from gateway.limits.store import (
+    account_keys,
+    distinct_members,
+    encode_costs,
+    encode_limits,
+    encode_pools,
+    encode_states,
+    read_spend,
+)
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.vocabulary.identity import Stage, Standing
-from gateway.vocabulary.limits import Charge, LimitSet, Outcome, Spent
+from gateway.vocabulary.limits import NO_POOLS, Charge, LimitSet, Outcome, Pools, Spent
+from gateway.vocabulary.measures import MeasureRules
 
 _MOST_CLASSES = 100_000
 _MOST_CREDENTIALS = 256
 _KNOWN = ord("1")
+
+LimitsOf = Callable[[str | None, str | None], LimitSet]
+"""The usual limits of a class in an establishment."""
+Believed = dict[str, tuple[str, str]]
+"""Class and establishment by account id, "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +35,7 @@ class EnterQuestion:
 
     Without *session_id* only the account's standing is asked (service accounts). A request is spent
     when *spend_request* holds and the session is FULL, or there is none to ask about. *step_up_ms*: how
-    long a fresh code stays fresh.
+    long a fresh code stays fresh. *measures*: what those do that the store says are in force.
     """
 
     account_id: str
@@ -33,6 +47,7 @@ class EnterQuestion:
     pending_ms: int
     spend_request: bool
     step_up_ms: int = 3_600_000
+    measures: MeasureRules = field(default_factory=MeasureRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,7 @@ class Entered:
     *expired*: the session was there and outlived one of its lifetimes. *known*: for each credential
     asked about, whether the app gave it to this very session. *spend* None: no request was to be spent.
     *owes*: why this session owes a fresh code, None when it owes none; *fresh*: it gave one lately.
+    *device*: the pseudonym of the device it was opened with.
     """
 
     standing: Standing
@@ -56,13 +72,16 @@ class Entered:
     spend: Outcome | None
     owes: str | None = None
     fresh: bool = False
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RevealQuestion:
     """What a response would disclose, and which app credentials it sets or clears.
 
-    *quarantine_ms*: how long after its enrolment an account has half of every cap.
+    *limits* are the usual ones; *measures* says what they become under those that are in force.
+    *quarantine_ms*: how long after its enrolment an account has half of every cap. *pools*: what holds the accounts
+    that are counted together with it.
     """
 
     account_id: str
@@ -73,6 +92,8 @@ class RevealQuestion:
     drop_credentials: tuple[str, ...] = ()
     step_up_ms: int = 3_600_000
     quarantine_ms: int = 0
+    measures: MeasureRules = field(default_factory=MeasureRules)
+    pools: Pools = NO_POOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,32 +108,32 @@ class Revealed:
 async def enter(
     store: Store,
     question: EnterQuestion,
-    limits_of: Callable[[str | None], LimitSet],
-    classes: dict[str, str],
+    limits_of: LimitsOf,
+    classes: Believed,
 ) -> Entered:
     """Ask who this is and spend one request, in one trip.
 
-    *limits_of* gives the limits of an account class, None for an account without one. *classes*
-    remembers each account's class between calls (it is bounded here); when it is wrong the store
+    *limits_of* gives the usual limits of an account class in an establishment, None for an account without one.
+    *classes* remembers both of each account between calls (it is bounded here); when it is wrong the store
     spends nothing and is asked a second time.
 
     Raises:
         StoreUnavailable, StoreEmptied: as every call.
     """
-    believed = classes.get(question.account_id, "")
-    limits = limits_of(believed or None)
+    believed = classes.get(question.account_id, ("", ""))
+    limits = limits_of(believed[0] or None, believed[1] or None)
     reply = await _enter(store, question, believed, limits)
     if reply[0] == b"class-is":
-        believed = reply[1].decode()
+        believed = (reply[1].decode(), reply[2].decode())
         if len(classes) >= _MOST_CLASSES:
             classes.clear()
         classes[question.account_id] = believed
-        limits = limits_of(believed or None)
+        limits = limits_of(believed[0] or None, believed[1] or None)
         reply = await _enter(store, question, believed, limits)
         if reply[0] == b"class-is":
             raise StoreUnavailable("the account's class changed twice within one request")
     standing, stage, expired, known, account_class, establishment, *rest = reply
-    login, address, enrolled, spend, owes, fresh = rest
+    login, address, enrolled, spend, owes, fresh, device = rest
     bits = tuple(bit == _KNOWN for bit in known)
     return Entered(
         standing=Standing(standing.decode()),
@@ -127,6 +148,7 @@ async def enter(
         spend=read_spend(limits, spend) if spend is not None else None,
         owes=_text(owes),
         fresh=fresh == 1,
+        device=_text(device),
     )
 
 
@@ -147,9 +169,10 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
         [*_who(question.account_id, question.session_id), keys.patients, keys.opened, keys.counters],
         [
             "0" if question.session_id is None else "1",
-            encode_limits(question.limits),
+            encode_states(question.limits, question.measures),
             *encode_costs(charge),
             *(len(added), len(dropped), len(opened), question.step_up_ms, question.quarantine_ms),
+            encode_pools(question.pools, question.limits, question.measures),
             *added,
             *dropped,
             *opened,
@@ -159,20 +182,23 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
     return Revealed(
         standing=Standing(standing.decode()),
         live=live == 1,
-        spend=read_spend(question.limits, spend) if spend is not None else Spent(),
+        spend=read_spend(question.limits, spend, question.pools) if spend is not None else Spent(),
     )
 
 
-async def _enter(store: Store, question: EnterQuestion, believed: str, limits: LimitSet) -> Any:
+async def _enter(store: Store, question: EnterQuestion, believed: tuple[str, str], limits: LimitSet) -> Any:
+    strict = question.measures.strict
     return await store.call(
         "ecluse_enter",
         [*_who(question.account_id, question.session_id), account_keys(question.account_id).counters],
         [
             "0" if question.session_id is None else "1",
             question.app,
-            *(question.idle_ms, question.absolute_ms, question.pending_ms, question.step_up_ms),
+            f"{question.idle_ms}/{min(question.idle_ms, strict.idle_s * 1000)}",
+            f"{question.absolute_ms}/{min(question.absolute_ms, strict.absolute_s * 1000)}",
+            *(question.pending_ms, question.step_up_ms),
             "1" if question.spend_request else "0",
-            believed,
+            "\n".join(believed),
             encode_limits(limits),
             # Credentials beyond these count as unknown.
             *question.credentials[:_MOST_CREDENTIALS],

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from gateway.pages.language import catalogue, weighted
 from gateway.vocabulary.decision import Reason
-from gateway.vocabulary.limits import PATIENT_CONTROLS, Control
+from gateway.vocabulary.limits import PATIENT_CONTROLS, POOLED_CONTROLS, Control
 from gateway.vocabulary.messages import Headers, Reply
 
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
@@ -48,6 +48,7 @@ _TEXTS: dict[Reason, str] = {
     Reason.AUDIT_DOWN: "unavailable",
     Reason.STOPPING: "unavailable",
     Reason.FAULT: "unavailable",
+    Reason.MISROUTED: "unavailable",
     Reason.UPSTREAM_DOWN: "upstream-down",
     Reason.UPSTREAM_UPGRADE: "not-allowed",
     Reason.LOGIN_FAILED: "no-session",
@@ -55,7 +56,7 @@ _TEXTS: dict[Reason, str] = {
 
 _CONTROL_TEXTS: dict[Control, str] = {
     Control.REQUESTS: "requests",
-    **dict.fromkeys(PATIENT_CONTROLS, "patients"),
+    **dict.fromkeys((*PATIENT_CONTROLS, *POOLED_CONTROLS), "patients"),
     Control.ROWS_1H: "patients",
     Control.BYTES_1H: "volume",
     Control.EXPORTS_24H: "exports",

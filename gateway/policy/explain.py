@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode, urlsplit
 
+from gateway.policy import caps, routes
 from gateway.policy import params as request_params
-from gateway.policy import routes
 from gateway.policy.paths import PathRefused, canonical_path, compile_template
 from gateway.policy.policy import App, Basic, Flow, Policy, Route
 from gateway.policy.request import Situation, StoreState, decide_request
@@ -52,15 +52,26 @@ class Explanation:
         return tuple(told)
 
 
-def explain(
-    policy: Policy, *, method: str, url: str, login: str | None, params: tuple[tuple[str, str], ...] = ()
-) -> Explanation:
-    """Explain the request *method* *url*, made by a stranger, or by *login* with a full session.
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and when: a stranger, or *login* with a full session. *at_ms* is Unix time in milliseconds.
 
-    *params* are the fields of a posted form.
+    *account_class* None is the realm's default one.
+    """
+
+    login: str | None = None
+    account_class: str | None = None
+    establishment: str | None = None
+    at_ms: int = 0
+
+
+def explain(
+    policy: Policy, *, method: str, url: str, asker: Asker, params: tuple[tuple[str, str], ...] = ()
+) -> Explanation:
+    """Explain the request *method* *url* of *asker*. *params* are the fields of a posted form.
 
     Raises:
-        ValueError: *url* is no absolute http or https address.
+        ValueError: *url* is no absolute http or https address, or the app's realm has no such class.
     """
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
@@ -79,7 +90,11 @@ def explain(
         steps.append(Step("path", False, f"not canonical: {refused.fault}"))
         return replace(_nowhere("malformed-request", 400, *steps), app=app.name)
     request = _request(method, parts.scheme, parts.port, app, path, parts.query, params)
-    return _explain_request(policy, app, request, login, steps)
+    known_classes = policy.realms[app.realm].classes
+    if asker.account_class is not None and asker.account_class not in known_classes:
+        known = ", ".join(sorted(known_classes))
+        raise ValueError(f"there is no class {asker.account_class!r} in realm {app.realm}: one of {known}")
+    return _explain_request(policy, app, request, asker, steps)
 
 
 def _request(
@@ -109,7 +124,7 @@ def _request(
 
 
 def _explain_request(
-    policy: Policy, app: App, request: RequestFacts, login: str | None, steps: list[Step]
+    policy: Policy, app: App, request: RequestFacts, asker: Asker, steps: list[Step]
 ) -> Explanation:
     if request.path.startswith(policy.prefix):
         steps.append(Step(f"prefix {policy.prefix}", True, "one of the gateway's own pages"))
@@ -125,10 +140,10 @@ def _explain_request(
         steps.append(Step(f"route {route.name}", False, _why_not(app, route, request)))
     if match.route is None:
         steps.append(Step("otherwise", True, f"no declared route fits: {match.kind.value}"))
-    decision = decide_request(_situation(app, match, request, login, attempt))
+    decision = decide_request(_situation(app, match, request, asker.login, attempt))
     word, status = _word(decision)
     rule = attempt.name if attempt is not None else match.rule
-    cost = _cost(policy, app, match.route, match.kind, login)
+    cost = _cost(policy, app, match.route, match.kind, asker)
     return Explanation(
         app.name,
         request.path,
@@ -209,29 +224,32 @@ def _word(decision: RequestDecision) -> tuple[str, int | None]:
     return "refused", decision.status
 
 
-def _cost(
-    policy: Policy, app: App, route: Route | None, kind: RouteKind, login: str | None
-) -> tuple[str, ...]:
+def _cost(policy: Policy, app: App, route: Route | None, kind: RouteKind, asker: Asker) -> tuple[str, ...]:
     if kind is RouteKind.PUBLIC:
         return ("nothing: public",)
-    limits = policy.realms[app.realm].classes[policy.realms[app.realm].default_class]
-    told = ["1 of requests-10s"] if login is not None else []
+    realm = policy.realms[app.realm]
+    name = asker.account_class or realm.default_class
+    minute = caps.local_minute(asker.at_ms, realm.timezone)
+    place = caps.Place(name, app.name, asker.establishment, minute)
+    resolved = caps.resolve(realm.classes[name], realm.caps, place)
+    told = ["1 of requests-10s"] if asker.login is not None else []
     if kind not in REVEALING:
         told.append("sightings-1h: each NIR, phone or e-mail that its answer shows")
         return tuple(told)
-    told.append(_weight(kind, limits))
+    told.append(_weight(kind, resolved.limits))
     if route is not None and route.categories:
         told.append(f"reveals {', '.join(route.categories)} ({route.sensitivity.value})")
     if app.flow is Flow.BEFORE_LOGIN:
         told.append("code asked before the app's own login")
-    bounds = ", ".join(_bounds(limit) for limit in limits.limits)
-    told.append(f"class {limits.name}: {bounds}")
+    given = zip(resolved.limits.limits, resolved.sources, strict=True)
+    told.append(f"class {name}: {', '.join(_bounds(limit, source) for limit, source in given)}")
     return tuple(told)
 
 
-def _bounds(limit: Limit) -> str:
+def _bounds(limit: Limit, source: str | None) -> str:
+    rule = f", by rule {source}" if source is not None else ""
     soft = "" if limit.soft is None else f"{limit.soft}/"
-    return f"{limit.control.value} {soft}{limit.hard} ({limit.mode.value})"
+    return f"{limit.control.value} {soft}{limit.hard} ({limit.mode.value}{rule})"
 
 
 def _weight(kind: RouteKind, limits: LimitSet) -> str:

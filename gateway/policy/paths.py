@@ -6,7 +6,7 @@ The path that rules see is the path that goes upstream: it is canonical, or the 
 import re
 from dataclasses import dataclass
 
-_SEGMENT = re.compile(r"\{([a-z_][a-z0-9_]*)(?::(int|path|(?:[^{}]|\{[0-9,]+\})+))?\}")
+PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)(?::(int|path|(?:[^{}]|\{[0-9,]+\})+))?\}")
 # The spelling of nearly every path: unreserved characters, no empty and no dot segment.
 _PLAIN = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_~.-]+)*/?")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -121,7 +121,7 @@ def compile_template(text: str) -> PathTemplate:
         raise ValueError(f"path {text!r} holds a query or fragment: use 'query' conditions instead")
     body, rest = (text[:-1], True) if text.endswith("*") else (text, False)
     pattern, names, position = "", [], 0
-    for found in _SEGMENT.finditer(body):
+    for found in PLACEHOLDER.finditer(body):
         literal = body[position : found.start()]
         _check_literal(literal, text)
         pattern += re.escape(literal)

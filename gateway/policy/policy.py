@@ -3,14 +3,16 @@
 It knows no file, no store and no clock. configuration.compile makes it; the engine swaps it whole.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
+from gateway.policy.caps import CapRule
 from gateway.policy.paths import PathTemplate
 from gateway.vocabulary.identity import NameMapping
-from gateway.vocabulary.limits import LimitSet
+from gateway.vocabulary.limits import NO_POOLS, LimitSet, Pools
 from gateway.vocabulary.logins import LoginRule, ParamTest
+from gateway.vocabulary.measures import MeasureRules
 from gateway.vocabulary.records import Extraction, RouteKind, Sensitivity
 
 Network = IPv4Network | IPv6Network
@@ -71,7 +73,10 @@ class StoreDown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One door of an app. *methods* empty: every method the app accepts; *params* all have to hold."""
+    """One door of an app. *methods* empty: every method the app accepts; *params* all have to hold.
+
+    *inspect*: its answers are seen even where an edge check could let its requests pass.
+    """
 
     name: str
     kind: RouteKind
@@ -84,6 +89,7 @@ class Route:
     websocket: bool = False
     stream: bool = False
     step_up: StepUp = StepUp.OWED
+    inspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,7 @@ class Realm:
 
     *grace_until_ms*: until then accounts that nobody invited pass without a second factor, under the
     limits of *grace_class*; None: never. *quarantine_s*: how long after its enrolment an account has half caps.
+    *caps* give other bounds than the class where they fit; *timezone* is that of their hours.
     """
 
     name: str
@@ -180,6 +187,8 @@ class Realm:
     grace_until_ms: int | None = None
     grace_class: str | None = None
     quarantine_s: int = 0
+    caps: tuple[CapRule, ...] = ()
+    timezone: str = "Europe/Paris"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +217,5 @@ class Policy:
     max_url_bytes: int = 8_192
     store_timeout_ms: int = 800
     drain_s: int = 30
+    measures: MeasureRules = field(default_factory=MeasureRules)
+    pools: Pools = NO_POOLS

@@ -42,7 +42,16 @@ do
         end
     end
 
-    -- args: session id, app, stage, address, agent, invitation, lifetime ms, at most, then the hashes of the jar.
+    -- args[first] and the two after it tell the device, as pools_link takes them.
+    local function note_device(account, session, now, args, first)
+        if args[first] ~= '' then
+            redis.call('HSET', session, 'device', args[first])
+            pools_link(now, account, args[first], tonumber(args[first + 1]), tonumber(args[first + 2]))
+        end
+    end
+
+    -- args: session id, app, stage, address, agent, invitation, lifetime ms, at most, device ('' for none), most accounts
+    -- of a cluster, how long they stay linked in ms, then the hashes of the jar.
     -- Returns the ids of the sessions closed to make room.
     local function session_open(keys, args)
         local refusal = guard(keys, args)
@@ -56,7 +65,8 @@ do
         local key, lifetime = stem .. 'session:' .. sid, tonumber(args[8])
         redis.call('HSET', key, 'app', app, 'stage', stage, 'created_ms', whole(now), 'seen_ms', whole(now),
             'epoch', known[2] or '0', 'address', args[5], 'agent', args[6], 'invitation', args[7])
-        for at = 10, #args do
+        note_device(keys[2], key, now, args, 10)
+        for at = 13, #args do
             redis.call('HSET', key, 'j:' .. args[at], whole(now))
         end
         redis.call('PEXPIRE', key, whole(lifetime))
@@ -90,7 +100,8 @@ do
     end
 
     -- A session comes further: everything moves to a new id and the old one is dead.
-    -- args: old session id, new session id, new stage, at most, lifetime ms, hashes to add to the jar.
+    -- args: old session id, new session id, new stage, at most, lifetime ms, device ('' for none), most accounts of a
+    -- cluster, how long they stay linked in ms, hashes to add to the jar.
     local function session_promote(keys, args)
         local refusal = guard(keys, args)
         if refusal then return refusal end
@@ -116,7 +127,8 @@ do
         redis.call('DEL', stem .. 'enrolling:' .. old)
         redis.call('RENAME', stem .. 'session:' .. old, key)
         redis.call('HSET', key, 'stage', stage, 'created_ms', whole(now), 'seen_ms', whole(now))
-        for at = 7, #args do
+        note_device(keys[2], key, now, args, 7)
+        for at = 10, #args do
             redis.call('HSET', key, 'j:' .. args[at], whole(now))
         end
         redis.call('PEXPIRE', key, whole(lifetime))

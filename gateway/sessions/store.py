@@ -36,6 +36,16 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """The *device* of a login, by its pseudonym. Accounts that logged in with one device within *linked_ms* form a
+    cluster, of at most *accounts_most*."""
+
+    device: str
+    accounts_most: int
+    linked_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A session began, or went on under a new id. *closed*: older ones that had to make room."""
 
@@ -83,8 +93,11 @@ class SessionStore:
         address: str = "",
         agent: str = "",
         invitation: str = "",
+        link: Link | None = None,
     ) -> Opened:
         """Begin a session with a new 128-bit id; *jar* are the app's credentials known to be its own.
+
+        *link* ties a FULL one to the device it is opened with.
 
         Raises:
             SessionRefused: the account is locked or retired.
@@ -93,7 +106,7 @@ class SessionStore:
         lifetime_ms = _lifetime_ms(stage, rules)
         labels = (app, stage.value, address, agent, invitation)
         reply = await self._call(
-            "session_open", account_id, session_id, *labels, lifetime_ms, rules.at_most, *jar
+            "session_open", account_id, session_id, *labels, lifetime_ms, rules.at_most, *_link(link), *jar
         )
         return _opened(session_id, reply)
 
@@ -105,8 +118,11 @@ class SessionStore:
         rules: SessionRules,
         *,
         add_jar: Sequence[str] = (),
+        link: Link | None = None,
     ) -> Opened:
         """Move a session to *stage* under a new id; the old id is dead, the jar and the labels move along.
+
+        *link* ties a FULL one to the device it is opened with.
 
         At most ``rules.at_most`` full sessions of this account and app stay, the oldest are closed. A
         parked answer stays under the old id: unpark it with that one.
@@ -115,7 +131,8 @@ class SessionStore:
             SessionRefused: the session is gone, or the account is locked or retired.
         """
         fresh = new_session_id()
-        args = [session_id, fresh, stage.value, rules.at_most, _lifetime_ms(stage, rules), *add_jar]
+        lifetime_ms = _lifetime_ms(stage, rules)
+        args = [session_id, fresh, stage.value, rules.at_most, lifetime_ms, *_link(link), *add_jar]
         return _opened(fresh, await self._call("session_promote", account_id, *args))
 
     async def step_up(self, account_id: str, session_id: str, fresh_id: str) -> Opened:
@@ -214,6 +231,10 @@ def new_session_id() -> str:
 
 def _lifetime_ms(stage: Stage, rules: SessionRules) -> int:
     return (rules.absolute_s if stage is Stage.FULL else rules.pending_s) * 1000
+
+
+def _link(link: Link | None) -> tuple[str, int, int]:
+    return ("", 0, 0) if link is None else (link.device, link.accounts_most, link.linked_ms)
 
 
 def _opened(session_id: str, reply: Sequence[bytes]) -> Opened:

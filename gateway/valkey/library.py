@@ -13,6 +13,8 @@ from importlib.resources import files
 
 ROOMS = (
     "limits/lua/limits.lua",
+    "limits/lua/measures.lua",
+    "limits/lua/pools.lua",
     "accounts/accounts.lua",
     "sessions/sessions.lua",
     "lookups/phases.lua",

@@ -8,7 +8,8 @@ class Alert:
     """*rule* names what raised it, *done* what was done already (``ask``, ``lock``; empty: nothing).
 
     *french* and *english* tell it, one sentence or some, and name neither a patient nor a professional; *account*
-    is the login, which leaves this machine only where the configuration says so.
+    is the login, which leaves this machine only where the configuration says so. *establishment*: whom it
+    concerns, when that is no account.
     """
 
     rule: str
@@ -18,3 +19,4 @@ class Alert:
     at_ms: int
     french: str
     english: str
+    establishment: str = ""

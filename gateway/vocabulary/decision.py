@@ -31,6 +31,8 @@ class Reason(StrEnum):
     ROUTE_BLOCKED = "route-blocked"
     ALIAS_OF_PROTECTED = "alias-of-protected"
     UPGRADE_REFUSED = "upgrade-refused"
+    MISROUTED = "misrouted"
+    """The front proxy asked the edge about what the inspector has to see."""
     BASIC_REFUSED = "basic-refused"
     FOREIGN_CREDENTIAL = "foreign-credential"
     NAME_REFUSED = "name-refused"

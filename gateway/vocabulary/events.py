@@ -70,6 +70,10 @@ class EventKind(StrEnum):
     """Signals added up: the account owes a fresh code."""
     CANARY_CHANGED = "canary-changed"
     """An operator set or removed a decoy; which patient it is stands nowhere in the log."""
+    POSTURE_CHANGED = "posture-changed"
+    """An operator made the posture strict, or normal again."""
+    PLAN_BLANC = "plan-blanc"
+    """An operator raised the caps of an establishment for a while, or ended that early."""
     ALERT_ACKNOWLEDGED = "alert-acknowledged"
     """Somebody has looked at an alert (*reference*), and says what came of it."""
 

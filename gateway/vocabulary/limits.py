@@ -1,11 +1,12 @@
-"""How much in how long."""
+"""How much in how long, by one account or by those that are counted together."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Control(StrEnum):
-    """The closed list of limits and caps, all per account across the apps of a realm (behaviour, part 6)."""
+    """The closed list of limits and caps: per account across the apps of a realm (behaviour, part 6), then those of
+    each pool of accounts."""
 
     REQUESTS = "requests-10s"
     PATIENTS_10MIN = "patients-10min"
@@ -17,9 +18,25 @@ class Control(StrEnum):
     EXPORTS_24H = "exports-24h"
     PROBES_1H = "probes-1h"
     SIGHTINGS_1H = "sightings-1h"
+    DEVICE_PATIENTS_10MIN = "device-patients-10min"
+    DEVICE_PATIENTS_1H = "device-patients-1h"
+    DEVICE_PATIENTS_24H = "device-patients-24h"
+    DEVICE_PATIENTS_7D = "device-patients-7d"
+    CLUSTER_PATIENTS_10MIN = "cluster-patients-10min"
+    CLUSTER_PATIENTS_1H = "cluster-patients-1h"
+    CLUSTER_PATIENTS_24H = "cluster-patients-24h"
+    CLUSTER_PATIENTS_7D = "cluster-patients-7d"
+    ESTABLISHMENT_PATIENTS_10MIN = "establishment-patients-10min"
+    ESTABLISHMENT_PATIENTS_1H = "establishment-patients-1h"
+    ESTABLISHMENT_PATIENTS_24H = "establishment-patients-24h"
+    ESTABLISHMENT_PATIENTS_7D = "establishment-patients-7d"
+    SITE_PATIENTS_10MIN = "site-patients-10min"
+    SITE_PATIENTS_1H = "site-patients-1h"
+    SITE_PATIENTS_24H = "site-patients-24h"
+    SITE_PATIENTS_7D = "site-patients-7d"
 
 
-WINDOW_S: dict[Control, int] = {
+_ACCOUNT_WINDOW_S: dict[Control, int] = {
     Control.REQUESTS: 10,
     Control.PATIENTS_10MIN: 600,
     Control.PATIENTS_1H: 3_600,
@@ -38,6 +55,35 @@ PATIENT_CONTROLS = (
     Control.PATIENTS_24H,
     Control.PATIENTS_7D,
 )
+
+ACCOUNT_CONTROLS = tuple(_ACCOUNT_WINDOW_S)
+"""Those that hold one account."""
+
+
+class Pool(StrEnum):
+    """Whose patients are counted together."""
+
+    DEVICE = "device"
+    """Everybody who logs in with one browser."""
+    CLUSTER = "cluster"
+    """Accounts that logged in with the same devices."""
+    ESTABLISHMENT = "establishment"
+    SITE = "site"
+    """Everybody."""
+
+
+POOL_CONTROLS: dict[Pool, tuple[Control, ...]] = {
+    pool: tuple(Control(f"{pool.value}-{one.value}") for one in PATIENT_CONTROLS) for pool in Pool
+}
+"""The controls of each pool, in the order of PATIENT_CONTROLS, whose windows they have."""
+
+POOLED_CONTROLS = tuple(control for controls in POOL_CONTROLS.values() for control in controls)
+
+WINDOW_S: dict[Control, int] = _ACCOUNT_WINDOW_S | {
+    pooled: _ACCOUNT_WINDOW_S[one]
+    for controls in POOL_CONTROLS.values()
+    for pooled, one in zip(controls, PATIENT_CONTROLS, strict=True)
+}
 
 
 class Mode(StrEnum):
@@ -84,6 +130,37 @@ class LimitSet:
     limits: tuple[Limit, ...]
     listed_weight_milli: int = 200
     break_glass: BreakGlass | None = None
+
+    def __hash__(self) -> int:
+        # What it becomes is looked up several times in every exchange, and always for the same few objects.
+        return hash((self.name, self.listed_weight_milli, len(self.limits)))
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Accounts that logged in with one device within *linked_s* are one cluster, of at most *accounts_most*."""
+
+    accounts_most: int = 20
+    linked_s: int = 604_800
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """What holds accounts that are counted together: limits on patients, by pool, in the order of the enumeration.
+
+    Never by network address: a hospital is one. *least_accounts*: a device and a cluster may see what so many accounts
+    of the class of whoever asks may see, whatever is written.
+    """
+
+    limits: dict[Pool, tuple[Limit, ...]]
+    clusters: Clusters = Clusters()
+    least_accounts: int = 2
+
+    def __hash__(self) -> int:
+        return hash((self.least_accounts, len(self.limits)))
+
+
+NO_POOLS = Pools({})
 
 
 @dataclass(frozen=True, slots=True)

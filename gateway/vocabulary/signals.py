@@ -19,6 +19,8 @@ class Signal(StrEnum):
     """From where the account never came before."""
     UNUSUAL_HOURS = "unusual-hours"
     """At an hour at which neither the account nor its class works."""
+    POOLED = "pooled"
+    """Those who share a device with the account saw together all that they may."""
     CANARY = "canary"
     """A decoy was opened or exported."""
 
@@ -59,6 +61,7 @@ def _default_rules() -> dict[Signal, SignalRule]:
         Signal.BREADTH: SignalRule(weight=40, lasts_s=HALF_DAY_S),
         Signal.NEW_NETWORK: SignalRule(weight=30, lasts_s=HALF_DAY_S),
         Signal.UNUSUAL_HOURS: SignalRule(weight=30),
+        Signal.POOLED: SignalRule(weight=100, lasts_s=HALF_DAY_S),
         Signal.CANARY: SignalRule(lasts_s=0),
     }
 

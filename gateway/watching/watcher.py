@@ -8,7 +8,7 @@ from gateway.audit.files import LogDamaged
 from gateway.audit.tail import MOST, Tail
 from gateway.audit.writer import AuditUnavailable
 from gateway.clock import Clock
-from gateway.detection import observe
+from gateway.detection import breakers, observe
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.alerts import Alert
 from gateway.vocabulary.events import AuditEvent
@@ -75,8 +75,12 @@ class Watcher:
             telemetry.log().error("watch_cannot_read", error=str(error))
             events = []
         findings: list[Finding] = []
+        broken: dict[tuple[str, str], Alert] = {}
         now_ms = self._clock.now_ms()
         for event in events:
+            breaker = breakers.judge(event, now_ms=now_ms, act_within_s=self._rules.act_within_s)
+            if breaker is not None:
+                broken.setdefault((breaker.rule, breaker.establishment), breaker)
             told = observe(
                 self._memory.state,
                 event,
@@ -94,7 +98,7 @@ class Watcher:
             telemetry.WATCH_LAG_S.set(max(0, now_ms - at_ms) / 1_000 if isinstance(at_ms, int) else 0)
         # Contained first, recorded then: a thief is not left in because a disk is full.
         done = await self._act()
-        self._untold += [alert_of(each, findings, now_ms) for each in done]
+        self._untold += [*broken.values(), *(alert_of(each, findings, now_ms) for each in done)]
         self._untold = [alert for alert in self._untold[-_MOST_UNRECORDED:] if not self._alarm(alert)]
         self._tell(findings, done)
         self._remember()

@@ -12,6 +12,7 @@ from gateway.configuration.load import load
 from gateway.demo.children import ChildError
 from gateway.demo.configuration import REALM, write_configuration
 from gateway.policy.policy import Realm
+from gateway.vocabulary.limits import Pools
 from loadtest.region import figures, told
 from loadtest.region.gate import Gate
 from loadtest.region.honest import Staff
@@ -27,9 +28,9 @@ _TOGETHER_S = 3_600.0
 _COLLEAGUES = 90
 
 
-def rob(store: VirtualStore, realm: Realm, seed: int) -> tuple[list[Gang], Watcher]:
+def rob(store: VirtualStore, realm: Realm, pools: Pools, seed: int) -> tuple[list[Gang], Watcher]:
     """Let every gang work for a week, and return them and who watched."""
-    gate = Gate(World(store, together_s=_TOGETHER_S), realm)
+    gate = Gate(World(store, together_s=_TOGETHER_S), realm, pools)
     watcher = Watcher(gate)
     _colleagues(gate, seed)
     gangs = [Gang(plan, seed) for plan in THIEVES]
@@ -44,9 +45,9 @@ def _colleagues(gate: Gate, seed: int) -> None:
     Staff(measured=False).employ(gate, _COLLEAGUES, Calendar(5), seed)
 
 
-def work(store: VirtualStore, realm: Realm, professionals: int, days: int, seed: int) -> Staff:
+def work(store: VirtualStore, realm: Realm, pools: Pools, professionals: int, days: int, seed: int) -> Staff:
     """Let a region work for *days*."""
-    gate, region = Gate(World(store, together_s=_TOGETHER_S), realm), Staff()
+    gate, region = Gate(World(store, together_s=_TOGETHER_S), realm, pools), Staff()
     Watcher(gate)
     region.employ(gate, professionals, Calendar(days), seed)
     gate.world.run()
@@ -64,16 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="ecluse-region-") as name:
         room = Path(name)
-        realm = load(write_configuration(room, 8443, 8000)).policy.realms[REALM]
+        policy = load(write_configuration(room, 8443, 8000)).policy
+        realm, pools = policy.realms[REALM], policy.pools
         with a_store(room / "s") as store:
             began_s = time.perf_counter()
-            gangs, watcher = rob(store, realm, chosen.seeds[0])
+            gangs, watcher = rob(store, realm, pools, chosen.seeds[0])
             print(f"{len(gangs)} gangs, a week each: {time.perf_counter() - began_s:.0f} s", flush=True)
             regions = []
             for seed in chosen.seeds:
                 began_s = time.perf_counter()
                 store.empty()
-                region = work(store, realm, chosen.professionals, chosen.days, seed)
+                region = work(store, realm, pools, chosen.professionals, chosen.days, seed)
                 regions.append(region)
                 took_s = time.perf_counter() - began_s
                 print(f"seed {seed}: {region.worked} professional-days in {took_s:.0f} s", flush=True)

@@ -6,14 +6,14 @@ What an application would answer is given as its charge; the road is the engine'
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from gateway.lookups import EnterQuestion, RevealQuestion, enter, reveal
+from gateway.lookups import Believed, EnterQuestion, RevealQuestion, enter, reveal
 from gateway.policy.policy import Flow, Realm, SessionRules, Strangers
 from gateway.policy.request import Situation, StoreState, decide_request
 from gateway.policy.response import Outcome, decide_response
-from gateway.sessions.store import SessionRefused, SessionStore, new_session_id
+from gateway.sessions.store import Link, SessionRefused, SessionStore, new_session_id
 from gateway.vocabulary.decision import Challenge, Forward, Reason, Release
 from gateway.vocabulary.identity import Stage
-from gateway.vocabulary.limits import Charge, Control, LimitSet
+from gateway.vocabulary.limits import NO_POOLS, Charge, Control, LimitSet, Pools
 from gateway.vocabulary.records import RouteKind
 from loadtest.region.world import World
 
@@ -25,7 +25,7 @@ _TRIES = 4
 
 @dataclass(slots=True)
 class Account:
-    """One account. *codes*: whoever uses it can give a fresh code at a login."""
+    """One account. *codes*: whoever uses it can give a fresh code at a login. *device*: what it logs in with."""
 
     name: str
     account_class: str
@@ -33,6 +33,7 @@ class Account:
     client: str = "10.0.0.1"
     codes: int | None = None
     session: str | None = None
+    device: str = ""
 
     @property
     def id(self) -> str:
@@ -71,11 +72,12 @@ class Met:
 
 @dataclass
 class Gate:
-    """The gateway over the store of *world*, with the classes of *realm* as the configuration has them."""
+    """The gateway over the store of *world*, with the classes of *realm* and the *pools* of the configuration."""
 
     world: World
     realm: Realm
-    classes: dict[str, str] = field(default_factory=dict)
+    pools: Pools = NO_POOLS
+    classes: Believed = field(default_factory=dict)
     told: list[Callable[[Account, Page, Met], None]] = field(default_factory=list)
     """Whoever reads along, as a follower reads the log."""
     answered: list[Callable[[Account, int], None]] = field(default_factory=list)
@@ -165,6 +167,7 @@ class Gate:
             self._limits_of(account.account_class),
             page.charge,
             step_up_ms=step_up_ms,
+            pools=self.pools,
         )
         revealed = await reveal(self.world.store, question)
         reveals = len(page.charge.opened) + len(page.charge.listed)
@@ -210,15 +213,22 @@ class Gate:
         if not self._spend_code(account):
             return False
         try:
+            clusters = self.pools.clusters
+            link = Link(account.device, clusters.accounts_most, clusters.linked_s * 1000)
             opened = await self._sessions.open(
-                account.id, APP, Stage.FULL, self.realm.sessions, jar=(_CREDENTIAL,)
+                account.id,
+                APP,
+                Stage.FULL,
+                self.realm.sessions,
+                jar=(_CREDENTIAL,),
+                link=link if account.device else None,
             )
         except SessionRefused:
             return False
         account.session = opened.session_id
         return True
 
-    def _limits_of(self, account_class: str | None) -> LimitSet:
+    def _limits_of(self, account_class: str | None, _: str | None = None) -> LimitSet:
         return self._limits[account_class or self.realm.default_class]
 
     def _tell(self, account: Account, page: Page, met: Met) -> Met:

@@ -15,6 +15,9 @@ from loadtest.region.world import START_US
 _SITE, _SITE_PATIENTS = 19, 1_500
 """Professionals and patients of an establishment (see domain figures of comparable regional tools)."""
 
+_SHARING = frozenset({"ward nurse", "ward doctor"})
+"""Who works at one PC of the house, day and night."""
+
 Peaks = dict[Control, int]
 
 
@@ -53,6 +56,7 @@ class Staff:
             site = number // _SITE
             patients = range(site * _SITE_PATIENTS, (site + 1) * _SITE_PATIENTS)
             account = Account(f"p{number}", profile.account_class, f"59{site:07d}", f"10.1.{site % 250}.7")
+            account.device = f"ward-{site}" if profile.name in _SHARING else f"own-{number}"
             self.profiles[profile.name] = profile
             gate.enrol(account)
             person = Professional(profile, patients, Random(seed * 1_000_003 + number))

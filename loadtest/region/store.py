@@ -10,7 +10,7 @@ from typing import Any
 
 import hiredis
 
-from gateway.demo.children import bound_to_us
+from gateway.processes import bound_to_us
 from gateway.valkey.client import Argument, Store
 from gateway.valkey.embedded import answers, find_server, server_command
 from gateway.valkey.library import Library, compose, product_sources

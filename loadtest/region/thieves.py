@@ -15,7 +15,7 @@ from gateway.vocabulary.records import RouteKind
 from loadtest.region.days import Professional, member
 from loadtest.region.gate import Account, Gate, Met, Page
 from loadtest.region.profiles import PROFILES, Calendar
-from loadtest.region.world import DAY_S, HOUR_S, SECOND_US, START_US, WEEK_S
+from loadtest.region.world import DAY_S, HOUR_S, SECOND_US, START_US
 
 BASE = 1_000_000
 """Patients behind the application."""
@@ -35,7 +35,8 @@ class Plan:
     """How one gang of thieves goes about it. *pace_s* between two pages of an account.
 
     *turns*: one tool takes the accounts in turn. *office*: only in working hours of working days. *codes*: how
-    often each account can log in with a code; None: whenever it must, since the secret was stolen too.
+    often each account can log in with a code; None: whenever it must, since the secret was stolen too. *one_device*:
+    all log in with one browser; else with one each, and nothing ties them together.
     """
 
     name: str
@@ -45,8 +46,10 @@ class Plan:
     turns: bool = False
     office: bool = False
     codes: int | None = None
+    one_device: bool = False
     account_class: str = "standard"
     accounts: int = 10
+    days: int = 7
 
     @property
     def a_page(self) -> int:
@@ -69,11 +72,12 @@ FAST, SLOW = Plan("fast"), Plan("slow drip", pace_s=40)
 THIEVES: Final = (
     FAST,
     SLOW,
-    Plan("ten in turn", turns=True),
-    Plan("one device"),
+    Plan("ten in turn", turns=True, one_device=True),
+    Plan("one device", one_device=True),
     Plan("list-only", pace_s=2, kind=RouteKind.LISTING),
     Plan("export-only", pace_s=60, kind=RouteKind.EXPORT),
     Plan("shuffled ids", shuffled=True),
+    Plan("shuffled, one dev", shuffled=True, one_device=True),
     Plan("office hours", pace_s=45, office=True),
     Plan("relayed code", codes=1),
     Plan("fast, heavy class", account_class="heavy"),
@@ -124,7 +128,7 @@ class Gang:
         accounts = []
         for number in range(self.plan.accounts):
             name = f"{self.plan.name}.{number}"[-32:].replace(" ", "").replace(",", "")
-            account = Account(name[-16:], self.plan.account_class, "590000000")
+            account = Account(name[-16:], self.plan.account_class, "590000000", device=f"own-{name}")
             gate.enrol(account)
             gate.world.begin(self._honest_week(gate, account, number), START_US)
             accounts.append(account)
@@ -145,9 +149,10 @@ class Gang:
     async def _rob(self, gate: Gate, accounts: list[Account]) -> None:
         for account in accounts:
             account.client, account.session, account.codes = _ELSEWHERE, None, self.plan.codes
+            account.device = f"thief-{self.plan.name}" if self.plan.one_device else f"thief-{account.name}"
         world, plan = gate.world, self.plan
         free_us = {one.name: BEGIN_US for one in accounts}
-        pace_us, end_us = round(plan.pace_s * SECOND_US), BEGIN_US + WEEK_S * SECOND_US
+        pace_us, end_us = round(plan.pace_s * SECOND_US), BEGIN_US + plan.days * DAY_S * SECOND_US
         turn, page = itertools.cycle(accounts), self._next()
         while free_us and page is not None:
             account = next(turn)

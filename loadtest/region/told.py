@@ -17,13 +17,17 @@ _LEGEND: Final = (
     "stop at: patients gone when an answer was first withheld.",
     "sign s: seconds to the first line of the log that says more than an access.",
     "alarm s: seconds until the watcher first acts on one of the accounts (asks for a code, or locks), and alerts.",
-    "one device: as fast, since nothing links accounts by device here.",
+    "one device, ten in turn: all ten log in with one browser, which ties them together; the others have one each.",
 )
 _MOMENTS: Final = {"1 h": HOUR_S, "1 day": DAY_S, "Monday 9 h": 62 * HOUR_S}
 TARGETS: Final[dict[str, tuple[float, str]]] = {
     "fast_per_account": (
         300,
         "patients a fast thief takes from one account in a week",
+    ),
+    "shuffled_cluster": (
+        600,
+        "patients a fast thief who follows no numbers takes with ten accounts on a device",
     ),
     "slow_week_per_account": (1_000, "patients a slow drip takes from one account in a week"),
     "hard_block_days_per_10000": (1, "professional-days in 10 000 with a wrong hard block"),
@@ -93,11 +97,12 @@ def result(
 ) -> dict[str, Any]:
     """Return the figures of the last line."""
     by_name = {gang.plan.name: gang for gang in gangs}
-    fast, slow = by_name["fast"], by_name["slow drip"]
+    fast, slow, tied = by_name["fast"], by_name["slow drip"], by_name["shuffled, one dev"]
     worked = sum(one.worked for one in regions)
     return {
         "fast_per_account": max(map(Loot.gone, fast.loot.values())),
         "fast_cluster": sum(map(Loot.gone, fast.loot.values())),
+        "shuffled_cluster": sum(map(Loot.gone, tied.loot.values())),
         "slow_week_per_account": max(map(Loot.gone, slow.loot.values())),
         "slow_alarm_day": _day(_alarms(slow, watcher)),
         "hard_block_days_per_10000": round(10_000 * sum(one.hard for one in regions) / worked, 2),

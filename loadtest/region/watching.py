@@ -42,6 +42,9 @@ class Watcher:
         return next((at_us for at_us in moments if at_us >= from_us), None)
 
     def _read(self, account: Account, page: Page, met: Met) -> None:
+        if not met.passed and met.control is not None:
+            withheld = self._event(account, EventKind.WITHHELD, met.at_us) | {"control": met.control.value}
+            self._take(account, withheld, met.at_us)
         if not met.passed or not (page.charge.opened or page.charge.listed):
             return
         patients = page.charge.opened or page.charge.listed

@@ -18,11 +18,11 @@ from cryptography.x509.oid import NameOID
 from mitmproxy import http, master, options
 from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
 
-from addons.ingress import Admitted, RawHead, admit, upstream_fields
 from addons.master import DoorSettings, GateMaster
 from addons.sentinel import FORWARD, RELEASE, answer, mark
 from addons.upstreams import choose
 from gateway.clock import spawn
+from gateway.ingress import Admitted, RawHead, admit, upstream_fields
 from gateway.policy.policy import App, Body, Flow, Policy, Upstream
 from gateway.vocabulary.records import RouteKind
 

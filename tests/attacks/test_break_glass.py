@@ -168,7 +168,7 @@ async def test_limits_show_tells_what_holds_and_what_is_used(
     out = capfd.readouterr().out
     assert "class ward, from the account" in out
     assert [line.split() for line in out.splitlines() if line.startswith("patients-10min")] == [
-        ["patients-10min", "2.0", "-", "2", "enforce"]
+        ["patients-10min", "2.0", "-", "2", "enforce", "class", "ward"]
     ]
     assert "still allowed 2 times" in out
     await give(gate, browser, where, gate.code(person), "regulation")

@@ -88,6 +88,7 @@ class OddApp(MiniApp):
 
 def _classes(config: dict[str, Any]) -> None:
     config["realms"] = {"region": {"classes": CLASSES, "names": {"email_domains": ["chu.example"]}}}
+    config["store"]["timeout_ms"] = 800
     config["apps"]["parcours"]["routes"] += [
         {"name": "documents", "kind": "page", "path": "/documents"},
         {"name": "downloads", "kind": "page", "path": "/telechargements", "stream": True},
@@ -600,7 +601,9 @@ async def test_k04_personal_data_on_a_page_nobody_mapped(gate: Stand, person: Pe
     assert [got.status for got in answers] == [200, 200, 200, 429, 429]
     assert b"@exemple.example" not in answers[-1].raw
     sighted = await about(gate, "sighted", person)
-    assert [entry["detail"] for entry in sighted] == [{"nirs": "0", "phones": "1", "emails": "1"}] * 3
+    assert [entry["detail"] | {"device": "-"} for entry in sighted] == [
+        {"device": "-", "nirs": "0", "phones": "1", "emails": "1"}
+    ] * 3
     [withheld, _] = await about(gate, "withheld", person)
     assert withheld["control"] == "sightings-1h"
     # What was withheld was not shown, and is not free the next time; what was shown is.

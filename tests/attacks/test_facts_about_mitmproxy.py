@@ -14,11 +14,11 @@ import pytest
 from mitmproxy import http
 from mitmproxy.tools.dump import DumpMaster
 
-from addons.ingress import upstream_fields
 from addons.master import DoorSettings, GateMaster, PortRefusedError, hardened_options
 from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, Sentinel, mark, mark_upgrade
 from addons.upstreams import choose
 from addons.wire import WireBounds
+from gateway.ingress import upstream_fields
 from gateway.policy.policy import Upstream
 from tests.attacks.harness import (
     CHUNKED_OK,

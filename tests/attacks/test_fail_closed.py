@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-import addons.guard
+import gateway.engine
 from addons.guard import Guard
 from gateway.engine import Engine
 from tests.attacks.harness import Answered, RawClient, hang_up
@@ -175,7 +175,7 @@ async def test_a_fault_before_there_is_an_exchange(
     gate: Stand, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A01: no request id, no name, but the log knows that something was shut."""
-    monkeypatch.setattr(addons.guard, "admit", failing(KeyError("boom")))
+    monkeypatch.setattr(gateway.engine, "admit", failing(KeyError("boom")))
     outcome = await attempt(gate, raw(cookies=cookies))
     assert_ours(outcome, 503)
     assert outcome.app_bytes == b""

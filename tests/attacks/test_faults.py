@@ -52,6 +52,7 @@ async def _sockets() -> AsyncIterator[None]:
 def _lavish(config: dict[str, Any]) -> None:
     windows = {f"patients_{window}": 1_000_000 for window in ("10min", "1h", "24h", "7d")}
     config["realms"]["region"] = {"classes": {"standard": {**LAVISH, **windows}}}
+    config["store"]["timeout_ms"] = round(1_000 * TIMEOUT_S)
 
 
 async def healed(gate: Stand, cookies: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 import pytest
 import pytest_asyncio
 
-from gateway.policy.explain import explain
+from gateway.policy.explain import Asker, explain
 from tests.attacks.harness import hang_up
 from tests.attacks.witness import assert_refused, attempt, detail, lavish, raw
 from tests.people import DR_MARTIN, NURSE_BEN
@@ -306,9 +306,9 @@ async def test_what_no_rule_names(
 async def test_explain_names_the_rule(gate: Stand) -> None:
     """D10: the same rules, told."""
     policy = gate.loaded.policy
-    told = explain(policy, method="GET", url=f"http://{HOST}/nulle-part", login=None, params=())
+    told = explain(policy, method="GET", url=f"http://{HOST}/nulle-part", asker=Asker())
     assert any("otherwise" in line for line in told.lines), told.lines
-    told = explain(policy, method="GET", url=f"http://{SECOND_HOST}/fiches/1001.json", login=None, params=())
+    told = explain(policy, method="GET", url=f"http://{SECOND_HOST}/fiches/1001.json", asker=Asker())
     assert any("alias-of-protected" in line for line in told.lines), told.lines
 
 

@@ -82,8 +82,6 @@ async def gate(
 ) -> AsyncIterator[Stand]:
     def changes(config: dict[str, Any]) -> None:
         _low(config)
-        # A machine with much to do is not what is tried here.
-        config["store"]["timeout_ms"] = 8_000
         config["alerts"] = {
             "webhook": {"url": f"http://127.0.0.1:{on_call[0]}/ecluse", "names": True},
             "at_most_per_hour": 500,
@@ -113,6 +111,14 @@ def people() -> Iterator[Person]:
     return crowd()
 
 
+async def walks_of(gate: Stand, person: Person) -> list[dict[str, str]]:
+    """Return what each access of *person* tells beside the device."""
+    return [
+        {name: word for name, word in entry["detail"].items() if name != "device"}
+        for entry in await about(gate, "access", person)
+    ]
+
+
 @pytest.mark.parametrize(
     ("numbers", "walk"),
     [
@@ -128,13 +134,13 @@ async def test_l03_the_log_tells_a_walk_and_no_number(
     """L03 A thief opens numbers in a row: the entries tell that and how many, and neither number nor distance."""
     person = next(people)
     browser = await gate.log_in(person)
-    for number in numbers:
-        assert (await browser.get(f"/dossiers/{number}")).status == 200
-    accesses = await about(gate, "access", person)
-    assert [entry.get("detail") for entry in accesses[:7]] == [None] * 7
-    assert [entry["detail"] for entry in accesses[7:]] == [
-        {"walk": walk, "walked": str(count)} for count in (8, 9, 10)
-    ]
+    statuses = [(await browser.get(f"/dossiers/{number}")).status for number in numbers]
+    # From the eighth on the watcher may ask for a code at any moment.
+    assert statuses[:8] == [200] * 8
+    assert set(statuses) <= {200, 303}
+    walks = await walks_of(gate, person)
+    told = [{}] * 7 + [{"walk": walk, "walked": str(count)} for count in (8, 9, 10)]
+    assert walks == told[: statuses.count(200)]
 
 
 async def test_l03_honest_work_adds_nothing_to_the_log(gate: Stand, people: Iterator[Person]) -> None:
@@ -143,7 +149,7 @@ async def test_l03_honest_work_adds_nothing_to_the_log(gate: Stand, people: Iter
     browser = await gate.log_in(person)
     for number in (1001, 1002, 1001, 1002, 1400, 2999, 1873, 1201, 1650, 2222, 1099, 1001):
         assert (await browser.get(f"/dossiers/{number}")).status == 200
-    assert [entry.get("detail") for entry in await about(gate, "access", person)] == [None] * 12
+    assert await walks_of(gate, person) == [{}] * 12
 
 
 async def test_l03_who_walks_is_asked_for_a_code(gate: Stand, people: Iterator[Person]) -> None:

@@ -229,11 +229,12 @@ ANALYZE = shutil.which("systemd-analyze")
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
-async def test_the_unit_is_understood_and_shut_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["ecluse", "ecluse-edge"])
+async def test_a_unit_is_understood_and_shut_in(tmp_path: Path, name: str) -> None:
     """systemd says nothing of it, and finds it little exposed: 2.0 of 10 at most."""
-    unit = tmp_path / "ecluse.service"
+    unit = tmp_path / f"{name}.service"
     program = shutil.which("true")
-    unit.write_text(edited("systemd/ecluse.service", (r"/opt/ecluse/bin/ecluse", program or "")), "utf-8")
+    unit.write_text(edited(f"systemd/{name}.service", (r"/opt/ecluse/bin/ecluse", program or "")), "utf-8")
 
     async def analysed(*words: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(

@@ -133,6 +133,7 @@ async def test_the_ten_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             config["audit"]["dir"] = str(tmp_path / "state/audit")
             realm = config["realms"]["territoire"]
             realm["default_class"] = "trial"
+            realm["quarantine_s"] = 0
             realm["classes"]["trial"] |= {"patients_10min": 3, "soft_share": 1}
 
         bench.change(bench.config, own_places)

@@ -5,17 +5,22 @@ import csv
 import errno
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.accounts.names import account_ref
+from gateway.assembly.office import open_for_operator
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.operator import operator_log
 from gateway.audit.segments import Journal
 from gateway.cli.account import account
 from gateway.configuration import init_keys, load_keys
+from gateway.sessions.store import Link
+from gateway.vocabulary.identity import Stage
 from tests.stores.conftest import emptied
 
 CONFIG = """\
@@ -84,6 +89,7 @@ def test_a_life_at_the_desk(desk: Desk) -> None:
     assert rows == [
         {
             "login": "dr.martin", "outcome": "done", "standing": "locked", "sessions_closed": 0, "known": "yes",
+            "because": "named",
             "fault": None,
         }
     ]  # fmt: skip
@@ -261,3 +267,48 @@ def test_a_store_that_is_not_there_is_said(desk: Desk) -> None:
     done = desk.types("list")
     assert code_of(done) == 2
     assert done.stderr.startswith("ecluse: ")
+
+
+async def _log_in(desk: Desk, logins: Sequence[str], device: str) -> None:
+    async with open_for_operator(desk.config) as office:
+        realm = office.policy.realms["chu"]
+        for login in logins:
+            ref = account_ref(login, realm.name, realm.mapping, office.keys.names)
+            link = Link(device, 20, 604_800_000)
+            await office.sessions.open(ref.id, "demo", Stage.FULL, realm.sessions, link=link)
+
+
+def test_who_shared_a_device_is_locked_with_the_thief(desk: Desk) -> None:
+    ten = [f"agent{number}" for number in range(10)]
+    desk.types("invite", *ten, "ben", "zoe")
+    thiefs, hers = "ab" * 8, "cd" * 8
+    asyncio.run(_log_in(desk, ten, thiefs))
+    asyncio.run(_log_in(desk, ["ben"], hers))
+    before, code = desk.reads("lock", "agent3", "--cluster", "--dry-run", "--reason", "look first")
+    assert isinstance(before, list)
+    assert (code, {row["outcome"] for row in before}) == (0, {"would"})
+    assert desk.reads("list", "--standing", "locked") == ([], 0)
+    rows, code = desk.reads("lock", "agent3", "--cluster", "--reason", "one thief, ticket 4711")
+    assert isinstance(rows, list)
+    assert code == 0
+    assert [row["login"] for row in rows] == ["agent3", *(name for name in ten if name != "agent3")]
+    assert [row["because"] for row in rows] == ["named"] + ["cluster"] * 9
+    assert all((row["outcome"], row["sessions_closed"]) == ("done", 1) for row in rows)
+    told = [(one["account"], one["reason"]) for one in desk.events() if one["kind"] == "account-locked"]
+    assert sorted(told) == [(name, "one thief, ticket 4711") for name in ten]
+    rows, code = desk.reads("lock", "--device", hers, "--reason", "hers too")
+    assert isinstance(rows, list)
+    assert [(row["login"], row["because"]) for row in rows] == [("ben", "device")]
+    zoe, _ = desk.reads("show", "zoe")
+    assert isinstance(zoe, dict)
+    assert zoe["standing"] == "invited"
+
+
+def test_a_hundred_accounts_of_a_file_are_locked_together(desk: Desk, tmp_path: Path) -> None:
+    names = [f"agent{number:03}" for number in range(150)]
+    (tmp_path / "accounts.txt").write_text("\n".join(names))
+    rows, code = desk.reads("lock", "--file", str(tmp_path / "accounts.txt"), "--reason", "ticket 4711")
+    assert isinstance(rows, list)
+    assert (code, [row["login"] for row in rows]) == (0, names)
+    assert {(row["outcome"], row["standing"]) for row in rows} == {("done", "locked")}
+    assert sum(one["kind"] == "account-locked" for one in desk.events()) == 150

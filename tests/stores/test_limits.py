@@ -22,6 +22,7 @@ from gateway.limits.widened import widened
 from gateway.valkey.client import Store
 from gateway.valkey.library import compose, read
 from gateway.vocabulary.limits import (
+    ACCOUNT_CONTROLS,
     WINDOW_S,
     Asked,
     Charge,
@@ -94,7 +95,7 @@ class Timed:
 
 @pytest.fixture(scope="module")
 def timed(store_url: str) -> Iterator[Timed]:
-    library = compose([read("limits/lua/limits.lua"), TIMED])
+    library = compose([read("limits/lua/limits.lua"), read("limits/lua/pools.lua"), TIMED])
     with redis.Redis(unix_socket_path=store_url.removeprefix("unix://"), protocol=2) as client:
         client.execute_command("FUNCTION", "LOAD", "REPLACE", library.source)
         yield Timed(client, library.wire_name("timed_spend"))
@@ -126,7 +127,7 @@ LIMITS = st.builds(
     name=st.just("random"),
     limits=st.lists(
         st.builds(
-            Limit, control=st.sampled_from(list(Control)), hard=st.integers(0, 12), mode=MODE, soft=SOFT
+            Limit, control=st.sampled_from(ACCOUNT_CONTROLS), hard=st.integers(0, 12), mode=MODE, soft=SOFT
         ),
         unique_by=lambda limit: limit.control,
         max_size=10,
@@ -222,7 +223,9 @@ def test_near_is_told_once_on_the_way_up(timed: Timed) -> None:
     ] * 2
 
 
-@pytest.mark.parametrize("control", [control for control in Control if control is not Control.REQUESTS])
+@pytest.mark.parametrize(
+    "control", [control for control in ACCOUNT_CONTROLS if control is not Control.REQUESTS]
+)
 def test_every_window_forgets_and_not_too_early(timed: Timed, control: Control) -> None:
     account_id, limits = new_account(), only(control, 1)
     charge = {

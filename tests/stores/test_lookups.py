@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.lookups import Entered, EnterQuestion, Revealed, RevealQuestion, enter, reveal
+from gateway.lookups import Believed, Entered, EnterQuestion, Revealed, RevealQuestion, enter, reveal
 from gateway.valkey.client import Store, StoreEmptied
 from gateway.vocabulary.identity import Stage, Standing
 from gateway.vocabulary.limits import Charge, Control, Exhausted, Limit, LimitSet, Mode, Spent
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 SESSION = "fedcba98"
+HOSPITAL = "750000001"
 BASE = f"ecluse:{{{ACCOUNT}}}"
 WARD = LimitSet(
     "ward", (Limit(Control.REQUESTS, 5), Limit(Control.PATIENTS_1H, 10), Limit(Control.ROWS_1H, 100))
@@ -29,7 +30,7 @@ QUESTION = EnterQuestion(
 )
 
 
-def limits_of(name: str | None) -> LimitSet:
+def limits_of(name: str | None, _establishment: str | None) -> LimitSet:
     return DESK if name == "desk" else WARD
 
 
@@ -40,7 +41,7 @@ async def now_ms(store: Store) -> int:
 
 async def person(store: Store, **changes: str) -> None:
     fields = {
-        "state": "active", "class": "ward", "establishment": "750000001", "login": "dr.martin",
+        "state": "active", "class": "ward", "establishment": HOSPITAL, "login": "dr.martin",
         "epoch": "3", "secret": "v1.k.n.ct",
     } | changes  # fmt: skip
     await store.execute("HSET", f"{BASE}:account", *(part for pair in fields.items() for part in pair))
@@ -58,10 +59,10 @@ async def session(store: Store, *, created_s: int = 10, seen_s: int = 5, **chang
     )
 
 
-async def ask(
-    store: Store, question: EnterQuestion = QUESTION, classes: dict[str, str] | None = None
-) -> Entered:
-    return await enter(store, question, limits_of, classes if classes is not None else {ACCOUNT: "ward"})
+async def ask(store: Store, question: EnterQuestion = QUESTION, classes: Believed | None = None) -> Entered:
+    return await enter(
+        store, question, limits_of, classes if classes is not None else {ACCOUNT: ("ward", HOSPITAL)}
+    )
 
 
 async def field(store: Store, key: str, name: str) -> bytes | None:
@@ -180,17 +181,17 @@ async def test_requests_are_spent_up_to_the_bound(store: Store) -> None:
 async def test_the_class_of_the_account_decides_and_is_asked_for_once(store: Store) -> None:
     await person(store, **{"class": "desk"})
     await session(store)
-    classes: dict[str, str] = {}
+    classes: Believed = {}
     spends = [(await ask(store, classes=classes)).spend for _ in range(3)]
     assert [type(spend) for spend in spends] == [Spent, Spent, Exhausted]
-    assert classes == {ACCOUNT: "desk"}
+    assert classes == {ACCOUNT: ("desk", HOSPITAL)}
     # A class changed by an operator is noticed at the next request; the wrong guess spent nothing.
     await person(store, **{"class": "ward"})
     entered = await ask(store, classes=classes)
-    assert (entered.account_class, classes) == ("ward", {ACCOUNT: "ward"})
+    assert (entered.account_class, classes) == ("ward", {ACCOUNT: ("ward", HOSPITAL)})
     await store.execute("HDEL", f"{BASE}:account", "class")
     assert (await ask(store, classes=classes)).account_class is None
-    assert classes == {ACCOUNT: ""}
+    assert classes == {ACCOUNT: ("", HOSPITAL)}
 
 
 async def test_seen_is_refreshed_for_the_session_and_the_credentials_shown(store: Store) -> None:

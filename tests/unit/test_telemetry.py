@@ -143,8 +143,8 @@ def test_metrics_have_our_prefix_and_no_label_of_a_person() -> None:
         (b"\x16\x03\x01\x00\r\n\r\n", True, 400, b""),
     ],
 )
-def test_probe_gets_its_answer(head: bytes, ready: bool, status: int, body: bytes) -> None:
-    found = telemetry._answer(head, lambda: ready)
+async def test_probe_gets_its_answer(head: bytes, ready: bool, status: int, body: bytes) -> None:
+    found = await telemetry._answer(head, lambda: ready, telemetry._own_metrics)
     assert found[0] == status
     assert body in found[2]
 

@@ -8,7 +8,7 @@ from gateway.audit.breach.charts import across, upright
 from gateway.audit.breach.document import Block, Chart, Heading, Items, Part, Table, Text
 from gateway.audit.breach.dossier import Dossier
 from gateway.audit.breach.words import Times, categories, category, counted, door_kind, number, size
-from gateway.audit.scope import HOUR_MS, Exposure, Figures
+from gateway.audit.scope import HOUR_MS, Asked, Exposure, Figures
 
 MOST_HOURS = 240
 """Longer than ten days, the chart counts by day."""
@@ -33,6 +33,14 @@ def times_of(dossier: Dossier) -> Times:
     return Times(ZoneInfo(dossier.facts.zone))
 
 
+def on_devices(asked: Asked) -> str:
+    """Return which devices a question is held to; nothing when it is about all of them."""
+    if not asked.devices:
+        return ""
+    some = counted(len(asked.devices), "seul appareil", "seuls appareils")
+    return f", sur {some} ({', '.join(asked.devices)})"
+
+
 def summary(dossier: Dossier) -> Part:
     """Return what a person in a hurry reads."""
     scope, times = dossier.scope, times_of(dossier)
@@ -43,7 +51,7 @@ def summary(dossier: Dossier) -> Part:
             f"{counted(total.patients, 'personne a été montrée', 'personnes ont été montrées')}, dont "
             f"{number(total.patients_opened)} par l’ouverture de leur dossier, à "
             f"{counted(len(asked.accounts), 'compte', 'comptes')}, du {times.moment(asked.from_ms)} "
-            f"au {times.moment(asked.to_ms)}.",
+            f"au {times.moment(asked.to_ms)}{on_devices(asked)}.",
             "strong",
         ),
         Items(

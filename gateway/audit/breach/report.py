@@ -12,6 +12,7 @@ from gateway.audit.breach.findings import (
     doors,
     evidence,
     limits,
+    on_devices,
     people,
     summary,
     times_of,
@@ -59,7 +60,7 @@ def document(dossier: Dossier, command: str, most_people: int) -> Document:
     return Document(
         _TITLE,
         f"{dossier.facts.body_name or 'Passerelle Écluse'} – du {times.moment(asked.from_ms)} au "
-        f"{times.moment(asked.to_ms)} – comptes : {', '.join(asked.accounts)}",
+        f"{times.moment(asked.to_ms)} – comptes : {', '.join(asked.accounts)}{on_devices(asked)}",
         (
             summary(dossier),
             when_and_who(dossier),

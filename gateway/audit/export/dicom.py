@@ -119,6 +119,8 @@ CODES: Final[dict[EventKind, Coded]] = {
     EventKind.SIGNALLED: _ALERT,
     EventKind.CODE_DEMANDED: _USER_CHANGED,
     EventKind.CANARY_CHANGED: _CONFIGURED,
+    EventKind.POSTURE_CHANGED: _CONFIGURED,
+    EventKind.PLAN_BLANC: Coded(Code.SECURITY_ALERT, Code.EMERGENCY_OVERRIDE, "E"),
     EventKind.ALERT_ACKNOWLEDGED: _ALERT,
     EventKind.GAP: Coded(Code.SECURITY_ALERT, Code.RECORDING_STARTED, "E"),
 }

@@ -63,6 +63,8 @@ CATEGORIES: Final[dict[EventKind, tuple[str, str, tuple[str, ...]]]] = {
     EventKind.SIGNALLED: ("alert", "intrusion_detection", ("info",)),
     EventKind.CODE_DEMANDED: _IAM,
     EventKind.CANARY_CHANGED: _CONFIGURATION,
+    EventKind.POSTURE_CHANGED: _CONFIGURATION,
+    EventKind.PLAN_BLANC: _CONFIGURATION,
     EventKind.ALERT_ACKNOWLEDGED: ("event", "intrusion_detection", ("info",)),
     EventKind.GAP: ("event", "process", ("info",)),
 }

@@ -75,6 +75,8 @@ MEANINGS: Final[dict[EventKind, Meaning]] = {
     EventKind.SIGNALLED: Meaning("Something looks wrong in the use of an account", 4, _OK),
     EventKind.CODE_DEMANDED: Meaning("Fresh second factor demanded from an account", 4, _OK),
     EventKind.CANARY_CHANGED: Meaning("Decoy set or removed", 5, _OK),
+    EventKind.POSTURE_CHANGED: Meaning("Strict posture taken or left", 4, _OK),
+    EventKind.PLAN_BLANC: Meaning("Plan blanc begun or ended for an establishment", 4, _OK),
     EventKind.ALERT_ACKNOWLEDGED: Meaning("Alert acknowledged", 5, _OK),
     EventKind.GAP: Meaning("Audit log resumed after an interruption", 4, _UNKNOWN),
 }

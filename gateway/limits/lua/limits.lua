@@ -161,13 +161,21 @@ end
 local function limits_patients(now_ms, keys, limit, listed_weight, scores, exactly)
   local since = now_ms - limit.window_ms
   local from = '(' .. whole(since)
-  local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
   local new = limits_outside(scores.patients, since)
+  if new == 0 and not exactly then
+    scores.opened = scores.opened or limits_scores(keys.opened, scores.asked)
+    if limits_outside(scores.opened, since) == 0 then
+      -- Everybody was seen and opened before: what costs nothing crosses nothing.
+      return false
+    end
+  end
+  local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
   if not exactly and (had + new) * 10 < limit.hard * 8 and had + new <= limit.soft then
     -- Even if all of them had been opened, this would stay below the point where anything is told.
     return false
   end
   local had_opened = redis.call('ZCOUNT', keys.opened, from, '+inf')
+  scores.opened = scores.opened or limits_scores(keys.opened, scores.asked)
   local new_opened = limits_outside(scores.opened, since)
   local before = 1000 * had_opened + listed_weight * (had - had_opened)
   local after = before + 1000 * new_opened + listed_weight * (new - new_opened)
@@ -190,7 +198,7 @@ local function limits_sweep(now_us, key)
   end
 end
 
-local function limits_commit_patients(now_ms, key, members, others)
+local function limits_commit_patients(now_ms, key, members, others, keep_ms, ttl_s)
   local score = whole(now_ms)
   for _, list in ipairs({ members, others }) do
     for first = 1, #list, LIMITS_CHUNK do
@@ -203,9 +211,18 @@ local function limits_commit_patients(now_ms, key, members, others)
       redis.call('ZADD', key, 'GT', unpack(pairs_))
     end
   end
-  if redis.call('PTTL', key) < LIMITS_LONGEST_MS then
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', whole(now_ms - LIMITS_LONGEST_MS))
-    redis.call('EXPIRE', key, LIMITS_PATIENTS_TTL_S)
+  if redis.call('PTTL', key) < keep_ms then
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', whole(now_ms - keep_ms))
+    redis.call('EXPIRE', key, ttl_s)
+  end
+end
+
+local function limits_remember(now_ms, keys, opened, listed, keep_ms, ttl_s)
+  if #opened > 0 then
+    limits_commit_patients(now_ms, keys.opened, opened, {}, keep_ms, ttl_s)
+  end
+  if #opened + #listed > 0 then
+    limits_commit_patients(now_ms, keys.patients, opened, listed, keep_ms, ttl_s)
   end
 end
 
@@ -229,12 +246,7 @@ local function limits_commit(now_us, keys, costs, opened, listed, arrival_us)
   if counted and redis.call('PTTL', keys.counters) < LIMITS_COUNTERS_LONGEST_MS then
     redis.call('EXPIRE', keys.counters, LIMITS_COUNTERS_TTL_S)
   end
-  if #opened > 0 then
-    limits_commit_patients(now_ms, keys.opened, opened, {})
-  end
-  if #opened + #listed > 0 then
-    limits_commit_patients(now_ms, keys.patients, opened, listed)
-  end
+  limits_remember(now_ms, keys, opened, listed, LIMITS_LONGEST_MS, LIMITS_PATIENTS_TTL_S)
 end
 
 -- What each limit has used and would have used, in its own unit; false where the charge does not touch it.
@@ -259,7 +271,8 @@ local function limits_measure(now_us, keys, limits, costs, opened, listed)
   local touched = patients_limited and #opened + #listed > 0
   local scores
   if touched then
-    scores = { opened = limits_scores(keys.opened, opened), patients = limits_scores(keys.patients, opened) }
+    -- When each was last opened is asked for only where a bound is near enough for it to matter.
+    scores = { asked = opened, patients = limits_scores(keys.patients, opened) }
     for _, score in ipairs(limits_scores(keys.patients, listed)) do
       scores.patients[#scores.patients + 1] = score
     end
@@ -311,81 +324,81 @@ local function limits_widened(limits, extra)
   return wide
 end
 
--- {1, near, asks, would, would_ask} when committed, {0, which, retry_us, would, would_ask} when a hard bound stands in
--- the way, {2, which, 0, would, would_ask} when a soft one does and no fresh code was given; then nothing is committed.
--- Requests are counted past their soft bound and told in asks. Limits are named by their position.
--- *costs* by kind: g r b e o s. *opened* and *listed* are distinct and disjoint. *stepped*: nobody need be asked.
--- *extra*: patients more, by a break-glass.
-local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped, extra)
-  if extra and extra > 0 then
-    limits = limits_widened(limits, extra)
-  end
-  local near, would, denied, retry_us, arrival_us = {}, {}, nil, 0, nil
-  local asks, would_ask, asked = {}, {}, nil
+-- What *limits*, whose positions begin after *base*, say of a charge; *told* gathers it. One of a pool that observes
+-- tells that it is over once, on the way up: everybody who shares the pool would tell it again.
+local function limits_judge(now_us, keys, limits, costs, opened, listed, stepped, told, base)
   local measured = limits_measure(now_us, keys, limits, costs, opened, listed)
-  for i, limit in ipairs(limits) do
-    local used = measured[i]
+  for at, limit in ipairs(limits) do
+    local used, i = measured[at], (base or 0) + at
     if used and used.after > used.before then
       local crossed = used.after > used.hard
       if crossed and limit.enforced then
         local wait_us = used.retry_us
           or limits_patients_retry(math.floor(now_us / 1000), keys, limits, limit, opened, listed)
-        if not denied or wait_us > retry_us then
-          denied, retry_us = i, wait_us
+        if not told.denied or wait_us > told.retry_us then
+          told.denied, told.retry_us = i, wait_us
         end
-      elseif crossed then
-        would[#would + 1] = i
+      elseif crossed and (not base or used.before <= used.hard) then
+        told.would[#told.would + 1] = i
       end
       if used.after > used.soft and used.soft < used.hard then
         if limit.observed then
           if not crossed and used.before <= used.soft then
-            would_ask[#would_ask + 1] = i
+            told.would_ask[#told.would_ask + 1] = i
           end
         elseif not stepped and limit.kind == 'g' then
-          asks[#asks + 1] = i
+          told.asks[#told.asks + 1] = i
         elseif not stepped then
-          asked = asked or i
+          told.asked = told.asked or i
         end
       end
       if used.before * 10 < used.hard * 8 and used.after * 10 >= used.hard * 8 then
-        near[#near + 1] = i
+        told.near[#told.near + 1] = i
       end
       -- An observed limit that is crossed keeps its level, or a flood would close it for long once it is enforced.
       if limit.kind == 'g' and not crossed then
-        arrival_us = used.arrival_us
+        told.arrival_us = used.arrival_us
       elseif used.full_us then
         -- No charge but a repair: the clock stepped back, and from here on the backlog drains as time goes by.
         redis.call('HSET', keys.counters, 'g', whole(used.full_us))
       end
     end
   end
-  if denied then
-    return { 0, denied, retry_us, would, would_ask }
-  end
-  if asked then
-    return { 2, asked, 0, would, would_ask }
-  end
-  limits_commit(now_us, keys, costs, opened, listed, arrival_us)
-  return { 1, near, asks, would, would_ask }
 end
 
--- KEYS: marker, patients, opened, counters. ARGV: store id, limits. What each limit has used: requests,
--- thousandths of a patient, rows, bytes, ... in the limits' order.
-redis.register_function('ecluse_usage', function(keys, args)
-  local refused = guard(keys, args)
-  if refused then return refused end
-  local at_us, limits, used = now_us(), limits_parse(args[2]), {}
-  local account = { patients = keys[2], opened = keys[3], counters = keys[4] }
-  local costs = { g = 1, r = 1, b = 1, e = 1, o = 1, s = 1 }
-  for i, one in ipairs(limits_measure(at_us, account, limits, costs, {}, {})) do
-    if limits[i].kind == 'p' then
-      local nothing = { opened = {}, patients = {} }
-      used[i] = limits_patients(math.floor(at_us / 1000), account, limits[i], limits.listed_weight, nothing, true).before
-    elseif limits[i].kind == 'g' then
-      used[i] = one.hard > 0 and math.ceil(one.before * limits[i].hard / one.hard) or 0
-    else
-      used[i] = one.before
+-- {1, near, asks, would, would_ask} when committed, {0, which, retry_us, would, would_ask} when a hard bound stands in
+-- the way, {2, which, 0, would, would_ask} when a soft one does and no fresh code was given; then nothing is committed.
+-- Requests are counted past their soft bound and told in asks. Limits are named by their position; those of *pools*
+-- follow the account's, pool after pool.
+-- *costs* by kind: g r b e o s. *opened* and *listed* are distinct and disjoint. *stepped*: nobody need be asked.
+-- *extra*: patients more, by a break-glass, for this account under its own bounds and the pools'.
+-- *pools*: {keys, limits, keep_ms, ttl_s}; without keys the pool is passed over.
+local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped, extra, pools)
+  local widens = extra and extra > 0
+  if widens then
+    limits = limits_widened(limits, extra)
+  end
+  local told = { near = {}, would = {}, asks = {}, would_ask = {}, retry_us = 0 }
+  limits_judge(now_us, keys, limits, costs, opened, listed, stepped, told)
+  local base, shared = #limits, #opened + #listed > 0 and pools or {}
+  for _, pool in ipairs(shared) do
+    if pool.keys then
+      local bounds = widens and limits_widened(pool.limits, extra) or pool.limits
+      limits_judge(now_us, pool.keys, bounds, {}, opened, listed, stepped, told, base)
+    end
+    base = base + #pool.limits
+  end
+  if told.denied then
+    return { 0, told.denied, told.retry_us, told.would, told.would_ask }
+  end
+  if told.asked then
+    return { 2, told.asked, 0, told.would, told.would_ask }
+  end
+  limits_commit(now_us, keys, costs, opened, listed, told.arrival_us)
+  for _, pool in ipairs(shared) do
+    if pool.keys then
+      limits_remember(math.floor(now_us / 1000), pool.keys, opened, listed, pool.keep_ms, pool.ttl_s)
     end
   end
-  return used
-end)
+  return { 1, told.near, told.asks, told.would, told.would_ask }
+end

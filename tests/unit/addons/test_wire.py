@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addons.calm import calm_answer, calm_body
 from addons.wire import WireBounds, head_fault
+from gateway.pages.calm import calm_answer, calm_body
 
 BOUNDS = WireBounds(max_head_bytes=500, max_url_bytes=100)
 GOOD = b"GET /patient/1 HTTP/1.1\r\nHost: app.example\r\nX-A: \t caf\xe9\r\n\r\n"

@@ -242,6 +242,20 @@ def test_professionals_are_named_only_where_it_is_configured(names: bool) -> Non
     )
 
 
+def test_measures_of_two_establishments_are_two_alerts_and_say_what_shows_them(tmp_path: Path) -> None:
+    box = outbox(tmp_path)
+    told = [
+        Alert("plan-blanc", done, "", "", BEGIN_MS, "Plan.", "Plan.", establishment)
+        for done, establishment in (("begin", "A"), ("begin", "B"), ("begin", "A"), ("end", "A"))
+    ]
+    kept = [box.raise_(alert, []) for alert in told]
+    assert [one.times for one in box.entries()] == [2, 1, 1]
+    assert {words.next_command(one, names=names) for one in kept for names in (True, False)} == {
+        "ecluse plan-blanc"
+    }
+    assert words.next_command(Kept("1", replace(ALERT, rule="posture")), names=True) == "ecluse posture show"
+
+
 def test_a_login_runs_no_command_of_its_own() -> None:
     kept = Kept("1f2e3d4c", replace(ALERT, account="a; rm -rf $HOME"))
     assert "'a; rm -rf $HOME'" in words.next_command(kept, names=True)

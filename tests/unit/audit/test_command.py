@@ -21,6 +21,7 @@ from gateway.audit.segments import Journal
 from gateway.cli import main
 from gateway.cli.audit_consult import moment
 from gateway.configuration import init_keys, load_keys
+from gateway.demo.configuration import write_configuration
 from gateway.vocabulary.events import AuditEvent, EventKind
 from tests.people import DR_MARTIN, NURSE_BEN
 from tests.unit.audit.logs import NOW_MS, SALT
@@ -353,3 +354,23 @@ def test_a_forged_kept_checkpoint_is_not_compared(audit_dir: Path, keys_dir: Pat
 )
 def test_moments(text: str, at_ms: int) -> None:
     assert moment(text) == at_ms
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_of_another_node_without_a_log_is_no_answer(
+    tmp_path: Path, keys_dir: Path, audit_dir: Path, there: bool
+) -> None:
+    """What is not mounted looks like a node on which nothing happened."""
+    config = write_configuration(tmp_path, 8443, 8000)
+    other = tmp_path / "of-b"
+    if there:
+        other.mkdir()
+    text = config.read_text("utf-8").replace(
+        f"audit: {{dir: {tmp_path}/audit}}",
+        f"audit: {{dir: {audit_dir}, node: a, also: [{other}]}}",
+    )
+    config.write_text(text.replace(f"{tmp_path}/keys", str(keys_dir)), "utf-8")
+    found = run("query", "--config", config, "--reason", "ticket 1432")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert f"audit.also: {other}" in found.stderr
+    assert not (audit_dir / "operator.a").exists()

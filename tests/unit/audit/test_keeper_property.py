@@ -121,5 +121,5 @@ def ending_after(steps: int | None) -> Iterator[None]:
 
 TestArchive = Archive.TestCase
 TestArchive.settings = settings(
-    max_examples=20, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=8, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -145,3 +145,13 @@ def test_no_fault_ends_the_sending_of_alerts(tmp_path: Path, monkeypatch: pytest
     assert pauses == [2, 4, 1, 1, 2, 4, 8, 16, 32, 64, 128, 256]
     assert [line.get("fault", line.get("error")) for line in told][:2] == ["KeyError", "the disk is full"]
     assert "dr.martin" not in str(told)
+
+
+def test_a_reload_before_the_first_look_is_not_missed(tmp_path: Path) -> None:
+    """The gateway may reload while the watcher reads the configuration for the first time."""
+    answer = tmp_path / "reload.json"
+    answer.write_bytes(b"{}")
+    written_ms = answer.stat().st_mtime_ns // 1_000_000
+    for since_ms, news in ((written_ms - 1, True), (written_ms + 1, False), (None, False)):
+        changed = audit_watch._changes(answer, since_ms)
+        assert (changed(), changed()) == (news, False)

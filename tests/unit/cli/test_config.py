@@ -157,3 +157,35 @@ def test_explain_tells_rule_and_reason(capsys: pytest.CaptureFixture[str]) -> No
 def test_reference_is_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("config", "reference") == 0
     assert capsys.readouterr().out.startswith("### The top of the main file")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # 21:00 to 07:00 in Réunion, where it is 22:00 while Greenwich has 18:00.
+        (("--at", "2026-11-25T12:00:00+00:00"), "class ward: "),
+        (("--at", "2026-11-25T18:00:00+00:00"), "patients-1h 12/30 (enforce, by rule nights)"),
+        (
+            ("--at", "2026-11-25T18:00:00+00:00", "--establishment", "010000024"),
+            "patients-1h 24/60 (enforce, by rule lille)",
+        ),
+        (("--class", "offices"), "exports-24h 0/2 (observe, by rule register)"),
+        (
+            ("--class", "offices", "--at", "2026-11-28T19:00:00+00:00"),
+            "patients-10min 1/5 (enforce, by rule closed)",
+        ),
+    ],
+)
+def test_explain_tells_which_rule_gives_each_bound(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...], expected: str
+) -> None:
+    file = str(CONFIGS / "working_caps.yml")
+    url = "https://demo.chu.example/patients/1001"
+    assert run("config", "explain", "GET", url, "--as", "dr.martin", *options, "--config", file) == 0
+    told = capsys.readouterr().out
+    assert expected in told
+    by_day = options == ("--at", "2026-11-25T12:00:00+00:00")
+    assert ("by rule nights" in told) == ("rule nights" in expected)
+    assert ("patients-1h 40/100 (enforce)," in told) == by_day
+    assert run("config", "explain", "GET", url, "--as", "x", "--class", "wards", "--config", file) == 2
+    assert "there is no class 'wards' in realm chu: one of grace" in capsys.readouterr().err

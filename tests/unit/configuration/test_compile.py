@@ -11,9 +11,10 @@ from gateway.configuration.checks import check_realm
 from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile import identify
 from gateway.configuration.schema import ClassSpec, RealmSpec
+from gateway.policy.caps import CapBound, CapRule
 from gateway.policy.policy import App, Basic, Flow, PathAllowance, Policy, Strangers
 from gateway.vocabulary.identity import NameMapping
-from gateway.vocabulary.limits import Control, Limit, LimitSet, Mode
+from gateway.vocabulary.limits import ACCOUNT_CONTROLS, Control, Limit, LimitSet, Mode
 from gateway.vocabulary.logins import (
     AccountPlace,
     AccountSource,
@@ -24,6 +25,7 @@ from gateway.vocabulary.logins import (
     ResponseTest,
     Sign,
 )
+from gateway.vocabulary.measures import MeasureRules, PlanBlancRule, StrictRule
 from gateway.vocabulary.records import Extraction, Normalisation, Place, RouteKind, Source
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -191,7 +193,8 @@ def test_built_in_classes_have_the_numbers_that_are_explained() -> None:
     assert classes["standard"] == LimitSet(
         "standard",
         tuple(
-            Limit(control, hard, soft=soft) for control, hard, soft in zip(Control, HARD, SOFT, strict=True)
+            Limit(control, hard, soft=soft)
+            for control, hard, soft in zip(ACCOUNT_CONTROLS, HARD, SOFT, strict=True)
         ),
     )
     heavy = {limit.control: limit.hard for limit in classes["heavy"].limits}
@@ -223,11 +226,41 @@ def test_observe_for_one_control_or_a_whole_class() -> None:
     assert (realm.grace_until_ms, realm.grace_class) == (1_801_350_000_000, "grace")
 
 
+def test_caps_by_class_app_establishment_and_hour() -> None:
+    realm = policy("caps").realms["chu"]
+    assert realm.timezone == "Indian/Reunion"
+    nights, closed, register, lille = realm.caps
+    assert nights == CapRule(
+        "nights", (CapBound(Control.PATIENTS_1H, 30),), frozenset({"ward"}), hours=(1_260, 420)
+    )
+    assert (closed.hours, closed.days) == ((1_170, 1_440), frozenset({5, 6}))
+    assert closed.bounds == (CapBound(Control.PATIENTS_10MIN, 5, 1),)
+    assert register.bounds == (CapBound(Control.EXPORTS_24H, 2, mode=Mode.OBSERVE),)
+    assert (register.classes, register.apps) == ({"ward", "offices"}, {"demo"})
+    assert lille.establishments == {"590000001", "010000024"}
+    assert (policy("smallest").realms["chu"].caps, policy("smallest").realms["chu"].timezone) == (
+        (),
+        "Europe/Paris",
+    )
+
+
+def test_measures_are_compiled_and_stand_in_the_policy_id() -> None:
+    measures = policy("caps").measures
+    assert measures.strict == StrictRule(250, 300, 14_400)
+    plan = measures.plan_blanc
+    assert (plan.times_milli, plan.raises) == (2_500, {Control.PATIENTS_1H, Control.ROWS_1H})
+    assert dict(plan.ceilings) | {Control.PATIENTS_1H: 360} == dict(PlanBlancRule().ceilings)
+    assert dict(plan.ceilings)[Control.PATIENTS_1H] == 200
+    found = policy("smallest")
+    assert found.measures == MeasureRules()
+    assert identify(replace(found, measures=measures)) != found.policy_id
+
+
 def test_every_class_has_every_control_once() -> None:
     for file in CONFIGS.glob("working_*.yml"):
         for realm in load(file).policy.realms.values():
             for limits in realm.classes.values():
-                assert [limit.control for limit in limits.limits] == list(Control)
+                assert [limit.control for limit in limits.limits] == list(ACCOUNT_CONTROLS)
 
 
 def test_policy_id_follows_what_decides_and_nothing_else(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from gateway.demo.people import PROFESSIONALS, STOLEN
 from gateway.demo.recognise import Recogniser
 from gateway.demo.thieves import PLACES
 from gateway.policy.routes import match
-from gateway.vocabulary.limits import Control
+from gateway.vocabulary.limits import ACCOUNT_CONTROLS, Control
 from gateway.vocabulary.messages import RequestFacts
 from gateway.vocabulary.records import REVEALING
 
@@ -35,7 +35,7 @@ def test_unbounded_limits_are_enforced_but_never_met(tmp_path: Path) -> None:
     policy = load(write_configuration(tmp_path, 8443, 9000, unbounded=True)).policy
     for name in {person.account_class for person in PROFESSIONALS}:
         limits = policy.realms[REALM].classes[name].limits
-        assert len(limits) == len(Control)
+        assert len(limits) == len(ACCOUNT_CONTROLS)
         assert all(limit.hard >= 1_000_000 for limit in limits)
 
 

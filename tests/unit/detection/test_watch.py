@@ -352,6 +352,7 @@ FIGURES: dict[Signal, dict[str, int]] = {
     Signal.BREADTH: {"patients": 88, "usual": 11},
     Signal.NEW_NETWORK: {"days": 15, "networks": 2},
     Signal.UNUSUAL_HOURS: {"hour": 3, "days": 15},
+    Signal.POOLED: {"cluster": 1, "minutes": 1_440},
     Signal.CANARY: {"exported": 0},
 }
 

@@ -1,9 +1,11 @@
 """The oracles put together: every limit checked, then everything written or nothing, as limits.lua must do it."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from gateway.limits import distinct, gcra, windows
 from gateway.limits.measured import Measured
+from gateway.limits.pooled import alike
 from gateway.vocabulary.limits import (
     PATIENT_CONTROLS,
     WINDOW_S,
@@ -28,7 +30,7 @@ _COSTS = {
 
 
 class Ledger:
-    """One account's memory. *spend* answers as the store does."""
+    """The memory of one account, or of a pool. *spend* answers as the store does."""
 
     def __init__(self) -> None:
         self.arrival_us: int | None = None
@@ -37,12 +39,24 @@ class Ledger:
         self.opened: dict[bytes, int] = {}
 
     def spend(
-        self, now_us: int, limits: LimitSet, charge: Charge, requests: int = 0, *, stepped: bool = False
+        self,
+        now_us: int,
+        limits: LimitSet,
+        charge: Charge,
+        requests: int = 0,
+        *,
+        stepped: bool = False,
+        pools: Sequence[tuple["Ledger", LimitSet]] = (),
     ) -> Outcome:
         measured = {one: self._measure(one, now_us, limits, charge, requests) for one in limits.limits}
+        for shared, bounds in pools:
+            measured |= {one: shared._measure(one, now_us, bounds, charge, 0) for one in bounds.limits}
         touched = {one: use for one, use in measured.items() if use is not None}
+        pooled = {one for _, bounds in pools for one in bounds.limits}
         would = tuple(
-            one.control for one, use in touched.items() if use.crossed and one.mode is not Mode.ENFORCE
+            one.control
+            for one, use in touched.items()
+            if use.crossed and one.mode is not Mode.ENFORCE and (one not in pooled or use.before <= use.hard)
         )
         would_ask = tuple(
             one.control for one, use in touched.items() if use.reaches_soft and one.mode is Mode.OBSERVE
@@ -60,6 +74,8 @@ class Ledger:
         if withheld:
             return Asked(withheld[0], would, would_ask)
         self._commit(now_us, limits, charge, requests, touched)
+        for shared, bounds in pools:
+            shared._commit(now_us, bounds, charge, 0, touched)
         near = tuple(one.control for one, use in touched.items() if use.near)
         return Spent(near, would, would_ask, tuple(asking))
 
@@ -69,7 +85,7 @@ class Ledger:
         control, hard, soft = limit.control, limit.hard, limit.soft
         if control is Control.REQUESTS:
             return gcra.measure(self.arrival_us, now_us, hard, soft) if requests else None
-        if control in PATIENT_CONTROLS:
+        if alike(control) in PATIENT_CONTROLS:
             return distinct.measure(
                 self.seen,
                 self.opened,

@@ -50,7 +50,7 @@ def crossed(meter: Meter, now_us: int, charge: Charge, bounds: dict[Control, int
     weight=st.sampled_from([0, 1, 200, 1000]),
     steps=STEPS,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_is_stopped_is_what_the_oracles_stop(
     bounds: dict[Control, int], weight: int, steps: list[tuple[int, Charge]]
 ) -> None:

@@ -310,3 +310,40 @@ def test_the_memory_of_another_version_is_set_aside(tmp_path: Path) -> None:
 def test_reasons_name_signals_and_nobody() -> None:
     verdict = Verdict(Act.LOCK, "region", INTRUDER.login, 1, 160, (Signal.ENUMERATION, Signal.PACE))
     assert reason_of(verdict) == "signals: enumeration, pace"
+
+
+async def test_a_breaker_of_the_site_alarms_once_and_does_nothing_to_anybody(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    await site.watcher.step()
+    lines = [
+        encode(
+            AuditEvent(
+                kind,
+                site.clock.now_ms(),
+                realm="region",
+                account=INTRUDER.login,
+                establishment="590000001",
+                control=control,
+            ),
+            seq=site.journal.size + number,
+            salt=SALT,
+        )
+        for number, (kind, control) in enumerate(
+            [
+                (EventKind.NEAR_LIMIT, "site-patients-24h"),
+                (EventKind.WOULD, "establishment-patients-1h"),
+                (EventKind.WITHHELD, "site-patients-24h"),
+                (EventKind.WITHHELD, "site-patients-24h"),
+                (EventKind.NEAR_LIMIT, "patients-24h"),
+            ]
+        )
+    ]
+    site.journal.commit(lines)
+    await site.watcher.step()
+    assert [(one.rule, one.establishment, one.account) for one in site.alerts] == [
+        ("site-patients-24h-near", "", ""),
+        ("establishment-patients-1h", "590000001", ""),
+        ("site-patients-24h", "", ""),
+    ]
+    assert site.accounts.done == []
+    assert site.recorded == []

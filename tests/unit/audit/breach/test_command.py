@@ -457,3 +457,61 @@ def test_what_the_engine_says_of_an_entry_is_not_repeated(
     assert said in refused.stderr
     assert "DUPONT" not in refused.stderr
     assert not (office.audit_dir.parent / "persons.csv").exists()
+
+
+HERS, THIEFS = "0123456789abcdef", "fedcba9876543210"
+ON_TWO_DEVICES = [
+    told(EventKind.SESSION_OPENED, -3_000, DR_MARTIN.login, detail=(("device", HERS), ("session", "s1"))),
+    told(EventKind.SESSION_OPENED, 0, DR_MARTIN.login, detail=(("device", THIEFS), ("session", "s2"))),
+    told(EventKind.ACCESS, 1, DR_MARTIN.login, JEANNE, **RECORD, detail=(("device", HERS),)),
+    told(EventKind.ACCESS, 2, DR_MARTIN.login, PAUL, **RECORD, detail=(("device", THIEFS),)),
+    told(EventKind.SESSION_OPENED, 3, CLERK_LEA.login, detail=(("device", THIEFS), ("session", "s3"))),
+    told(EventKind.ACCESS, 4, CLERK_LEA.login, ROSE, **RECORD, detail=(("device", THIEFS), ("walk", "up"))),
+    told(EventKind.ACCESS, 5, NURSE_BEN.login, ROSE, **RECORD),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "people", "accounts"),
+    [
+        (("--devices", THIEFS), {PAUL, ROSE}, [DR_MARTIN.login, CLERK_LEA.login]),
+        (("--devices", f"{THIEFS},{HERS}"), {JEANNE, PAUL, ROSE}, [DR_MARTIN.login, CLERK_LEA.login]),
+        (("--accounts", DR_MARTIN.login, "--devices", THIEFS), {PAUL}, [DR_MARTIN.login]),
+        (("--accounts", DR_MARTIN.login), {JEANNE, PAUL}, [DR_MARTIN.login]),
+    ],
+)  # fmt: skip
+def test_only_what_was_shown_on_a_device(
+    tmp_path: Path, keys_dir: Path, asked: tuple[str, ...], people: set[str], accounts: list[str]
+) -> None:
+    keys = load_keys(keys_dir)
+    log = Journal(tmp_path / "audit" / "gateway", LOG_NAME, keys.checkpoint, segment_bytes=64_000_000)
+    log.open()
+    for event in ON_TWO_DEVICES:
+        log.commit([encode(event, seq=log.size, salt=SALT)])
+    log.close()
+    made = run(
+        "scope", *asked, "--from", FROM, "--to", TO, "--json", "-o", tmp_path / "scope.json",
+        "--audit-dir", tmp_path / "audit", "--keys-dir", keys_dir, "--reason", "ticket 4711",
+    )  # fmt: skip
+    assert made.exit_code == 0, made.stderr
+    found = json.loads((tmp_path / "scope.json").read_bytes())
+    assert {row["pseudonym"] for row in found["patients"]} == people
+    assert sorted(found["asked"]["accounts"]) == accounts
+    assert all(
+        CLERK_LEA.login not in row["accounts"] or row["pseudonym"] == ROSE for row in found["patients"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "code", "words"),
+    [("not-a-device", 2, "16 hex digits"), ("ab" * 8, 1, "nobody logged in with")],
+)
+def test_a_device_that_is_none_or_nobodys_is_said(
+    tmp_path: Path, keys_dir: Path, audit_dir: Path, devices: str, code: int, words: str
+) -> None:
+    made = run(
+        "scope", "--devices", devices, "--from", FROM, "--to", TO, "--json", "-o", tmp_path / "scope.json",
+        "--audit-dir", audit_dir, "--keys-dir", keys_dir, "--reason", "ticket 4711",
+    )  # fmt: skip
+    assert (made.exit_code, words in made.stderr) == (code, True), made.stderr
+    assert not (tmp_path / "scope.json").exists()

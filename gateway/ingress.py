@@ -1,4 +1,4 @@
-"""Strict ingress: what mitmproxy would forward verbatim is admitted in one unambiguous form, or turned away.
+"""Strict ingress: what proxies forward verbatim is admitted in one unambiguous form, or turned away.
 
 Pure: bytes and a policy in, a value out; it never raises. What is refused here is refused because two
 servers could read it in two ways (RFC 9110, RFC 9112 section 11) or because it would let a client
@@ -40,22 +40,23 @@ _HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "te",
     "upgrade", "http2-settings", "expect", "max-forwards", "alt-used",
 })  # fmt: skip
-_CLAIMS = frozenset({
+CLAIMS = frozenset({
     "forwarded", "x-real-ip", "true-client-ip", "x-client-ip", "x-cluster-client-ip", "cf-connecting-ip",
     "fastly-client-ip", "x-original-url", "x-rewrite-url", "x-original-host", "x-original-uri",
     "x-original-method", "x-http-method", "x-http-method-override", "x-method-override", "x-host",
     "x-proxyuser-ip", "x-remote-user", "x-remote-addr", "remote-user", "remote-addr", "via", "proxy",
     "front-end-https", "x-url-scheme", "x-scheme",
 })  # fmt: skip
+"""Headers that say who asks, for what, or from where; a client's are dropped."""
 _CLAIM_PREFIXES = ("x-forwarded", "x-ecluse", "x-envoy-", "x-auth-request-", "x-authentik-")
 _OWN_PREFIX = "x-ecluse"
 
 
 @dataclass(frozen=True, slots=True)
 class RawHead:
-    """A request head as mitmproxy parsed it and before it changed anything.
+    """A request head as it stood on the wire, before anything was changed.
 
-    *method* is the wire's spelling (mitmproxy's ``request.method`` is already upper-case). *target* is
+    *method* is the wire's spelling. *target* is
     path and query, *authority* that of an absolute-form target, empty otherwise. *scheme* is the one of
     the connection the client, or the proxy before us, made.
     """
@@ -197,6 +198,12 @@ def _admit(head: RawHead, policy: Policy) -> Admitted:
         length_bytes=length,
         has_query=has_query,
     )
+
+
+def is_claim(name: str) -> bool:
+    """Tell whether header *name* (lower case), however it is spelt, says what only a proxy of ours may say."""
+    folded = name.replace("_", "-").replace(".", "-")
+    return folded in CLAIMS or folded.startswith(_CLAIM_PREFIXES)
 
 
 def upstream_fields(admitted: Admitted, *, headers: Headers | None = None, upgrade: bool = False) -> Fields:
@@ -344,7 +351,7 @@ def _strip(lines: Headers, authority: str) -> tuple[Headers, bool]:
         if folded.startswith(_OWN_PREFIX):
             spoofed = True
             continue
-        if folded != name or name in _HOP_BY_HOP or name in _CLAIMS or name.startswith(_CLAIM_PREFIXES):
+        if folded != name or name in _HOP_BY_HOP or name in CLAIMS or name.startswith(_CLAIM_PREFIXES):
             continue
         if name == "cookie":
             cookies.append(value)

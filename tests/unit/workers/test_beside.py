@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import beside as module
-from gateway.cli.beside import beside
+from gateway.workers import beside as module
+from gateway.workers.beside import beside
 
 NOTE = "import os, sys; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')"
 

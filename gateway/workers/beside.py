@@ -2,12 +2,14 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from gateway import telemetry
 from gateway.clock import spawn
+from gateway.processes import python
+from gateway.workers.pauses import Pauses
+from gateway.workers.systemd import without_systemd
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
@@ -33,21 +35,19 @@ async def beside(name: str, arguments: Sequence[str], *, after_s: float) -> Asyn
 
 async def _keep_running(name: str, arguments: Sequence[str], after_s: float) -> None:
     await asyncio.sleep(after_s)
-    loop, pause_s = asyncio.get_running_loop(), FIRST_PAUSE_S
+    loop, pauses = asyncio.get_running_loop(), Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S, SOUND_AFTER_S)
     while True:
         began_s = loop.time()
         status = await _run(name, arguments)
-        if loop.time() - began_s >= SOUND_AFTER_S:
-            pause_s = FIRST_PAUSE_S
+        pause_s = pauses.after(loop.time() - began_s)
         telemetry.log().error("process_ended", process=name, exit_status=status, again_in_s=pause_s)
         await asyncio.sleep(pause_s)
-        pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
 
 async def _run(name: str, arguments: Sequence[str]) -> int | str:
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            *python(),
             "-m",
             "gateway",
             *arguments,
@@ -55,6 +55,7 @@ async def _run(name: str, arguments: Sequence[str]) -> int | str:
             str(os.getpid()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
+            env=without_systemd(os.environ),
         )
     except OSError as error:
         return error.strerror or type(error).__name__

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addons.ingress import MAX_FIELDS, Admitted, Fields, RawHead, Turned, admit, upstream_fields
+from gateway.ingress import MAX_FIELDS, Admitted, Fields, RawHead, Turned, admit, upstream_fields
 from gateway.policy.paths import canonical_path
 from gateway.policy.policy import App, Body, Flow, PathAllowance, Policy, Upstream
 from gateway.vocabulary.records import RouteKind

@@ -1,0 +1,115 @@
+"""``ecluse serve``: one process, or a supervisor and its workers. It imports what serves only where it serves."""
+
+import asyncio
+import importlib
+import os
+from typing import TYPE_CHECKING, Literal
+
+import click
+import msgspec
+
+from gateway import telemetry
+from gateway.cli import EXIT_FAULT, config_option, fail
+from gateway.processes import python
+from gateway.valkey.embedded import EmbeddedFailed
+from gateway.workers.crew import WorkersDidNotStart
+from gateway.workers.plan import Plan, count
+from gateway.workers.port import PortTaken
+from gateway.workers.supervisor import Supervisor
+from gateway.workers.worker import Seat
+
+if TYPE_CHECKING:
+    from gateway.configuration import Loaded
+
+_MOST_WORKERS = 64
+
+
+class _Count(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    name = "N|auto"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        text = str(value)
+        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= _MOST_WORKERS:
+            self.fail(f"{text!r} is neither a number from 1 to {_MOST_WORKERS} nor auto", param, ctx)
+        return int(text)
+
+
+@click.command(epilog="Example:  ecluse serve --workers auto --config /etc/ecluse/ecluse.yaml")
+@click.option(
+    "--workers",
+    type=_Count(),
+    help="So many inspectors on the one port, under a supervisor; auto: one a core. gateway.workers by default.",
+)
+@click.option("--seat", hidden=True, help="Be a worker of the supervisor that began us.")
+@click.option("--supervise", type=int, hidden=True, help="Be the supervisor of the plan in this descriptor.")
+@config_option
+def serve(
+    workers: int | Literal["auto"] | None, seat: str | None, supervise: int | None, config_path: str
+) -> None:
+    """Run the gateway until SIGTERM; SIGHUP reloads the configuration, SIGUSR2 replaces the workers one by one."""
+    telemetry.configure()
+    if supervise is not None:
+        _supervise(supervise)
+        return
+    loaded: Loaded = importlib.import_module("gateway.cli.loading").load_or_exit(config_path)
+    if seat is not None:
+        serving = importlib.import_module("gateway.cli.serve_worker")
+        work = serving.run_worker(loaded, msgspec.json.decode(seat, type=Seat))
+    else:
+        asked = workers if workers is not None else loaded.settings.workers
+        if asked is not None:
+            _become_supervisor(plan_of(loaded, count(asked)))
+        work = importlib.import_module("gateway.cli.serve").run(loaded)
+    refused = importlib.import_module("gateway.cli.serve").REFUSES_TO_START
+    try:
+        asyncio.run(work)
+    except refused as error:
+        fail(f"the gateway does not start: {error}", EXIT_FAULT)
+
+
+def plan_of(loaded: "Loaded", workers: int) -> Plan:
+    """Return what a supervisor needs to know of *loaded*."""
+    settings, policy = loaded.settings, loaded.policy
+    return Plan(
+        config_path=str(settings.config_path),
+        workers=workers,
+        address=settings.listen_address,
+        port=settings.listen_port,
+        state_dir=str(settings.state_dir),
+        policy_id=policy.policy_id,
+        metrics_address=settings.metrics_address,
+        metrics_port=settings.metrics_port,
+        drain_s=policy.drain_s,
+        memory_bytes=settings.worker_memory_bytes,
+        store_dir=str(settings.state_dir / "store") if settings.embedded_store else None,
+        keeper=settings.keeper,
+        watcher=settings.watcher,
+    )
+
+
+def _become_supervisor(plan: Plan) -> None:
+    """Begin this process anew as a supervisor: what it has read, passwords among it, is gone from its memory."""
+    handle = os.memfd_create("ecluse-plan", 0)
+    os.write(handle, msgspec.json.encode(plan))
+    words = ("-m", "gateway", "serve", "--config", plan.config_path, "--supervise", str(handle))
+    command = [*python(), *words]
+    os.execv(command[0], command)  # noqa: S606 - no shell, and our own interpreter
+
+
+def _supervise(handle: int) -> None:
+    plan = msgspec.json.decode(os.pread(handle, os.fstat(handle).st_size, 0), type=Plan)
+    os.close(handle)
+    try:
+        asyncio.run(_run(plan))
+    except WorkersDidNotStart as error:
+        raise SystemExit(error.code) from None
+    except (PortTaken, EmbeddedFailed) as error:
+        fail(f"the gateway does not start: {error}", EXIT_FAULT)
+
+
+async def _run(plan: Plan) -> None:
+    await Supervisor(plan).run()

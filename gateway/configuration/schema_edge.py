@@ -1,0 +1,45 @@
+"""The shape of what is said about the edge: a check for a front proxy. Its docstrings are docs/configuration.md."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.configuration.words import Address, FilePath, Name, Port
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class FrontSpec(_Spec):
+    """What `ecluse edge config` writes into the front proxy's configuration."""
+
+    certificate: FilePath
+    """PEM file of the certificate and its chain, as the proxy's machine has it."""
+    key: FilePath
+    """PEM file of its private key."""
+    address: Address | None = None
+    """IP address the proxy listens on; every one when left out."""
+    https_port: Port = 443
+    """TCP port of HTTPS."""
+    http_port: Port = 80
+    """TCP port that leads to HTTPS."""
+
+
+class EdgeSpec(_Spec):
+    """The check that a front proxy asks about requests whose answers need not be seen."""
+
+    socket: FilePath | None = None
+    """Unix socket to listen on, for a front proxy on the same machine."""
+    group: Name | None = None
+    """Group that may connect to `socket`, such as the front proxy's; the gateway's own when left out."""
+    address: Address = "127.0.0.1"
+    """IP address to listen on, with `port`."""
+    port: Port | None = None
+    """TCP port to listen on; needs `secret_file`."""
+    secret_file: FilePath | None = None
+    """File of mode 0600 that holds the secret by which the check knows its front proxy, 32 characters or more."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that answer; each writes a log of its own."""
+    front: FrontSpec | None = None
+    """The front proxy's side; needed by `ecluse edge config`."""

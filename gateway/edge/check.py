@@ -1,0 +1,96 @@
+"""One question of the front proxy: may this request go to the application, and with which credentials?"""
+
+from dataclasses import dataclass
+
+from gateway import telemetry
+from gateway.edge import claims
+from gateway.engine import Answer, Engine, Exchange, Onward
+from gateway.ingress import Fields
+from gateway.pages.calm import calm_body, calm_headers
+from gateway.policy.inspection import SEEN_ELSEWHERE, why_inspected
+from gateway.vocabulary.decision import Forward, Reason
+from gateway.vocabulary.messages import Headers, Reply
+from gateway.vocabulary.records import RouteKind
+
+_PASSING = frozenset({Reason.PUBLIC, Reason.SESSION_FULL, Reason.SERVICE_ACCOUNT})
+"""Reasons to forward of which the answer need not be seen."""
+CREDENTIALS = ("cookie", "authorization", "x-ecluse-assertion")
+"""What a passing request takes to the app in place of what the client sent under these names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """It may go on, with exactly these of CREDENTIALS and none other."""
+
+    headers: Headers
+
+
+class Check:
+    """Answers for the application, by the same engine as the inspector; never raises, and never says yes by default."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def decide(self, fields: Fields) -> Passed | Reply:
+        """Decide the request that *fields* describe; the asker is known to be the front proxy."""
+        exchange: Exchange | None = None
+        try:
+            head = claims.read(fields)
+            if isinstance(head, claims.Fault):
+                return self._unreadable(head)
+            # No body comes here; strict reading refuses a head that announces one with the methods that pass.
+            _, arrived = self.engine.arrive(head, b"")
+            if isinstance(arrived, Answer):
+                return arrived.reply
+            exchange = arrived
+            return await self._decide(exchange)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
+            telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)
+            return self._fault(exchange)
+
+    async def _decide(self, exchange: Exchange) -> Passed | Reply:
+        exchange.settled = True
+        if exchange.facts.method not in SEEN_ELSEWHERE or exchange.facts.path.startswith(
+            exchange.policy.prefix
+        ):
+            return self._misrouted(exchange)
+        self.engine.stand(exchange)
+        if self._must_be_seen(exchange):
+            return self._misrouted(exchange)
+        action = await self.engine.on_request(exchange, body_read=True)
+        if isinstance(action, Answer):
+            return action.reply
+        decision = exchange.decision
+        if (
+            not isinstance(action, Onward)
+            or not isinstance(decision, Forward)
+            or decision.reason not in _PASSING
+        ):
+            return self._misrouted(exchange)
+        return Passed(tuple(line for line in action.headers if line[0] in CREDENTIALS))
+
+    def _must_be_seen(self, exchange: Exchange) -> bool:
+        match = exchange.match
+        if match is None or exchange.login is not None:
+            return True
+        if match.kind is RouteKind.BLOCKED or match.alias or match.unknown_method:
+            return False  # The engine refuses these by their own reasons.
+        return why_inspected(exchange.app, match.route) is not None
+
+    def _misrouted(self, exchange: Exchange) -> Reply:
+        """Refuse what belongs to the inspector: the front proxy is set up wrongly."""
+        telemetry.log().error("misrouted_to_the_edge", app=exchange.app.name)
+        return self.engine.refuse(exchange, Reason.MISROUTED, 503).reply
+
+    def _unreadable(self, fault: claims.Fault) -> Reply:
+        telemetry.log().error("front_proxy_not_understood", fault=fault.fault)
+        facts = self.engine.unread()
+        return self.engine.turn_away(facts, Reason.MALFORMED_REQUEST, 400, f"front-{fault.fault}").reply
+
+    def _fault(self, exchange: Exchange | None) -> Reply:
+        try:
+            answer = self.engine.faulted(exchange, "edge")
+        except Exception as error:  # noqa: BLE001 - the refusal leaves whatever becomes of its page
+            telemetry.log().error("fault_not_recorded", error=type(error).__name__)
+            answer = None
+        return answer.reply if answer is not None else Reply(503, calm_headers(), calm_body(503))

@@ -1,0 +1,287 @@
+"""Envoy, 1.30 or newer, with ``ext_authz`` over HTTP: one bootstrap file.
+
+What clients claim is taken away, and what the check must know put in, by ``header_mutation`` before the check is asked.
+"""
+
+from typing import Any
+
+from gateway.edge import claims
+from gateway.edge.check import CREDENTIALS
+from gateway.edge.doors import Door, Rule
+from gateway.edge.front.site import (
+    ANSWER_TIMEOUT_S,
+    BODY_TIMEOUT_S,
+    CHECK_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    HEAD_TIMEOUT_S,
+    HSTS,
+    IDLE_TIMEOUT_S,
+    KEPT_BACK,
+    SYSTEM_AUTHORITIES,
+    Files,
+    Place,
+    Site,
+    told,
+    word,
+    yaml,
+)
+from gateway.edge.service import CHECK
+from gateway.policy.policy import App
+
+_TYPES = "type.googleapis.com/envoy.extensions"
+_AUTHZ = "envoy.filters.http.ext_authz"
+_LUA = "envoy.filters.http.lua"
+_NO_BODY = """\
+function envoy_on_request(request)
+  local body = request:body()
+  if body ~= nil and body:length() > 0 then
+    request:respond({[":status"] = "400"}, "")
+  end
+end
+"""
+_SET = "OVERWRITE_IF_EXISTS_OR_ADD"
+
+
+def envoy(site: Site) -> Files:
+    """Return the configuration of *site*."""
+    clusters = [_cluster("inspector", site.inspector), _cluster("edge", site.check)]
+    clusters += [_app_cluster(app) for app, _ in site.apps]
+    made = {"static_resources": {"listeners": [_secure(site), _plain(site)], "clusters": clusters}}
+    return {"envoy.yaml": told(site) + yaml(made)}
+
+
+def _typed(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"@type": f"{_TYPES}.{kind}", **fields}
+
+
+def _listener(site: Site, name: str, port: int, **more: Any) -> dict[str, Any]:
+    address = word(site.listen) if site.listen else "::"
+    socket: dict[str, Any] = {"address": address, "port_value": port}
+    if not site.listen:
+        socket["ipv4_compat"] = True
+    return {
+        "name": name,
+        "address": {"socket_address": socket},
+        "per_connection_buffer_limit_bytes": 32_768,
+        **more,
+    }
+
+
+def _secure(site: Site) -> dict[str, Any]:
+    certificate = {
+        "certificate_chain": {"filename": word(site.front.certificate)},
+        "private_key": {"filename": word(site.front.key)},
+    }
+    tls = _typed(
+        "transport_sockets.tls.v3.DownstreamTlsContext",
+        common_tls_context={
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_certificates": [certificate],
+        },
+    )
+    hosts = [word(host) for app, _ in site.apps for host in app.hosts]
+    # A name nobody serves finds no chain, and gets no answer at all.
+    chain = {
+        "filter_chain_match": {"server_names": hosts},
+        "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+        "filters": [
+            _manager(site, "https", [_virtual(app, rules) for app, rules in site.apps], _filters(site))
+        ],
+    }
+    inspector = _typed("filters.listener.tls_inspector.v3.TlsInspector")
+    return _listener(
+        site,
+        "https",
+        site.front.https_port,
+        listener_filters=[{"name": "envoy.filters.listener.tls_inspector", "typed_config": inspector}],
+        filter_chains=[chain],
+    )
+
+
+def _plain(site: Site) -> dict[str, Any]:
+    redirect = {
+        "match": {"prefix": "/"},
+        "redirect": {
+            "https_redirect": True,
+            "port_redirect": site.front.https_port,
+            "response_code": "PERMANENT_REDIRECT",
+        },
+    }
+    hosts = [word(host) for app, _ in site.apps for host in app.hosts]
+    virtual = {"name": "all", "domains": hosts, "routes": [redirect]}
+    return _listener(
+        site,
+        "http",
+        site.front.http_port,
+        filter_chains=[{"filters": [_manager(site, "http", [virtual], [_router()])]}],
+    )
+
+
+def _manager(site: Site, name: str, hosts: list[Any], filters: list[Any]) -> dict[str, Any]:
+    manager = _typed(
+        "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=name,
+        # The address of the peer is the client's; what it says of itself is overwritten below.
+        use_remote_address=True,
+        generate_request_id=False,
+        server_header_transformation="PASS_THROUGH",
+        # The address is judged as it was sent, and handed on as it was sent.
+        normalize_path=False,
+        merge_slashes=False,
+        path_with_escaped_slashes_action="KEEP_UNCHANGED",
+        max_request_headers_kb=min(8_192, -(-site.max_head_bytes // 1_024)),
+        common_http_protocol_options={
+            "idle_timeout": f"{IDLE_TIMEOUT_S}s",
+            "max_headers_count": 200,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        http2_protocol_options={
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 65_536,
+            "initial_connection_window_size": 1_048_576,
+        },
+        request_headers_timeout=f"{HEAD_TIMEOUT_S}s",
+        stream_idle_timeout=f"{max(ANSWER_TIMEOUT_S, BODY_TIMEOUT_S)}s",
+        upgrade_configs=[{"upgrade_type": "websocket", "enabled": False}],
+        route_config={"name": name, "ignore_port_in_host_matching": True, "virtual_hosts": hosts},
+        http_filters=filters,
+    )
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+
+
+def _filters(site: Site) -> list[dict[str, Any]]:
+    removed = [{"remove": name} for name in (*claims.TAKEN_AWAY, *claims.NOT_FOR_APPS)]
+    said = {
+        "x-forwarded-method": "%REQ(:METHOD)%",
+        "x-forwarded-uri": "%REQ(:PATH)%",
+        "x-forwarded-host": "%REQ(:AUTHORITY)%",
+        "x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "x-forwarded-proto": "https",
+    }
+    put = [{"append": {"header": {"key": k, "value": v}, "append_action": _SET}} for k, v in said.items()]
+    mutation = _typed(
+        "filters.http.header_mutation.v3.HeaderMutation", mutations={"request_mutations": [*removed, *put]}
+    )
+    # A body that came without a length has no header to be matched by, and would reach the app.
+    no_body = _typed("filters.http.lua.v3.Lua", default_source_code={"inline_string": _NO_BODY})
+    return [
+        {"name": "envoy.filters.http.header_mutation", "typed_config": mutation},
+        {"name": _LUA, "typed_config": no_body},
+        {"name": _AUTHZ, "typed_config": _authz(site)},
+        _router(),
+    ]
+
+
+def _router() -> dict[str, Any]:
+    router = _typed("filters.http.router.v3.Router", suppress_envoy_headers=True)
+    return {"name": "envoy.filters.http.router", "typed_config": router}
+
+
+def _authz(site: Site) -> dict[str, Any]:
+    return _typed(
+        "filters.http.ext_authz.v3.ExtAuthz",
+        transport_api_version="V3",
+        failure_mode_allow=False,
+        status_on_error={"code": "ServiceUnavailable"},
+        allowed_headers={"patterns": [{"safe_regex": {"regex": ".*"}}]},
+        http_service={
+            "server_uri": {"uri": "http://ecluse", "cluster": "edge", "timeout": f"{CHECK_TIMEOUT_S}s"},
+            "path_prefix": CHECK,
+            "authorization_request": {"headers_to_add": [{"key": "x-ecluse-front", "value": site.secret}]},
+            "authorization_response": {
+                "allowed_upstream_headers": {"patterns": [{"exact": name} for name in CREDENTIALS]}
+            },
+        },
+    )
+
+
+def _virtual(app: App, rules: tuple[Rule, ...]) -> dict[str, Any]:
+    return {
+        "name": app.name,
+        "domains": [word(host) for host in app.hosts],
+        "response_headers_to_add": [
+            {"header": {"key": "Strict-Transport-Security", "value": HSTS}, "append_action": _SET}
+        ],
+        "request_headers_to_remove": list(claims.NOT_FOR_APPS),
+        "routes": [*(_route(app, rule) for rule in rules), _inspected({"prefix": "/"})],
+    }
+
+
+def _route(app: App, rule: Rule) -> dict[str, Any]:
+    match: dict[str, Any] = {"safe_regex": {"regex": f"{'(?i)' if rule.fold else ''}{rule.pattern}"}}
+    if rule.door is Door.INSPECTOR:
+        return _inspected(match)
+    match["headers"] = [
+        {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}},
+        {
+            "name": "content-length",
+            "string_match": {"safe_regex": {"regex": "0?"}},
+            "treat_missing_header_as_empty": True,
+        },
+        {"name": "transfer-encoding", "present_match": False},
+        {"name": "upgrade", "present_match": False},
+    ]
+    found: dict[str, Any] = {
+        "match": match,
+        "route": {"cluster": f"app-{app.name}", "timeout": f"{ANSWER_TIMEOUT_S}s"},
+        "response_headers_to_remove": [name.lower() for name in KEPT_BACK],
+    }
+    if rule.door is Door.APP:
+        found["request_headers_to_remove"] = list(CREDENTIALS)
+        found["typed_per_filter_config"] = {_AUTHZ: _unasked()}
+    return found
+
+
+def _unasked() -> dict[str, Any]:
+    return _typed("filters.http.ext_authz.v3.ExtAuthzPerRoute", disabled=True)
+
+
+def _inspected(match: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "match": match,
+        "route": {
+            "cluster": "inspector",
+            "timeout": f"{ANSWER_TIMEOUT_S}s",
+            "upgrade_configs": [{"upgrade_type": "websocket", "enabled": True}],
+        },
+        "typed_per_filter_config": {
+            _AUTHZ: _unasked(),
+            _LUA: _typed("filters.http.lua.v3.LuaPerRoute", disabled=True),
+        },
+    }
+
+
+def _cluster(name: str, place: Place, **more: Any) -> dict[str, Any]:
+    address: dict[str, Any] = {
+        "socket_address": {"address": place.host.strip("[]"), "port_value": place.port}
+    }
+    if place.socket is not None:
+        address = {"pipe": {"path": word(place.socket)}}
+    return {
+        "name": name,
+        "type": "STATIC" if place.socket is not None else "STRICT_DNS",
+        "connect_timeout": f"{CONNECT_TIMEOUT_S}s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        **more,
+    }
+
+
+def _app_cluster(app: App) -> dict[str, Any]:
+    upstream = app.upstream
+    more: dict[str, Any] = {}
+    if upstream.scheme == "https":
+        name = word(upstream.host)
+        names = [{"san_type": "DNS", "matcher": {"exact": name}}]
+        trusted = {"filename": word(upstream.ca_file or SYSTEM_AUTHORITIES)}
+        validation = {"trusted_ca": trusted, "match_typed_subject_alt_names": names}
+        tls = _typed(
+            "transport_sockets.tls.v3.UpstreamTlsContext",
+            sni=name,
+            common_tls_context={"validation_context": validation},
+        )
+        more["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": tls}
+    return _cluster(f"app-{app.name}", Place(host=upstream.host, port=upstream.port), **more)
