@@ -30,6 +30,12 @@ STORE_SECONDS = Histogram(
     "ecluse_store_seconds", "Time of one store call.", ("call",), buckets=_STORE_BUCKETS, registry=REGISTRY
 )
 STORE_FAILURES = _counter("store_failures_total", "Store calls without an answer.")
+STORE_CONFIRMS = Gauge(
+    "ecluse_store_confirms",
+    "1 while enough replicas confirm what a failover must not undo, or none are asked for.",
+    registry=REGISTRY,
+)
+STORE_CONFIRMS.set(1)
 AUDIT_SECONDS = Histogram(
     "ecluse_audit_seconds", "Wait until an audit event is durable.", buckets=_STORE_BUCKETS, registry=REGISTRY
 )

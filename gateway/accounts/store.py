@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from gateway.accounts.account import Account
 from gateway.accounts.invitation import invitation_id
@@ -131,6 +132,9 @@ class GlassRefused:
 class AccountStore:
     """Accounts by id. Every method raises StoreUnavailable or StoreEmptied when the store does not serve.
 
+    What changes an account is confirmed by replicas, where there are any: a failover accepts no code twice and
+    frees nobody who was locked.
+
     *invitation_failures_an_hour* bounds wrong invitation codes on all accounts together.
     """
 
@@ -158,7 +162,7 @@ class AccountStore:
 
     async def reseal(self, account_id: str, before: str, after: str) -> bool:
         """Put *after* in the place of the sealed factor *before*; False when that changed meanwhile."""
-        return bool(await self._store.call("ecluse_account_reseal", [_key(account_id)], [before, after]))
+        return bool(await self._write("reseal", account_id, before, after))
 
     async def invite(
         self, ref: AccountRef, code_hash: str, until_ms: int, labels: Labels, *, dormant_s: int = 0
@@ -185,11 +189,10 @@ class AccountStore:
 
         Parallel tries therefore never get more looks than *budget* allows (NIST SP 800-63B-4, 3.2.2).
         """
-        reply = await self._store.call(
-            "ecluse_account_begin_attempt",
-            [_key(account_id)],
-            [budget.free, budget.first_delay_s, budget.longest_delay_s, budget.lock_at, dormant_s],
-        )
+        # A try that nobody can confirm must not use the budget up: replicas may be away for longer than it lasts.
+        self._store.need_confirmation()
+        bounds = (budget.free, budget.first_delay_s, budget.longest_delay_s, budget.lock_at)
+        reply = await self._write("begin_attempt", account_id, *bounds, dormant_s)
         if reply[0] != b"ok":
             return AttemptRefused(AttemptFault(_text(reply[1])), int(reply[2]), len(reply) > 3)
         _, secret, last_step, recovery, epoch, failures = reply
@@ -197,9 +200,7 @@ class AccountStore:
 
     async def fail_attempt(self, account_id: str, budget: FailureBudget, *, epoch: int) -> AttemptFailed:
         """Say that the code of a begun attempt was wrong: the last one of the budget locks the account."""
-        locked, retry_after_s, failures = await self._store.call(
-            "ecluse_account_fail_attempt", [_key(account_id)], [budget.lock_at, epoch]
-        )
+        locked, retry_after_s, failures = await self._write("fail_attempt", account_id, budget.lock_at, epoch)
         return AttemptFailed(int(retry_after_s), locked == b"1", int(failures))
 
     async def accept_step(self, account_id: str, step: int, *, epoch: int) -> bool:
@@ -207,13 +208,11 @@ class AccountStore:
 
         Gives the reserved failures back and notes the login.
         """
-        return bool(
-            await self._store.call("ecluse_account_accept_step", [_key(account_id)], [step, epoch]) == 1
-        )
+        return bool(await self._write("accept_step", account_id, step, epoch) == 1)
 
     async def use_recovery(self, account_id: str, recovery_id: str, *, epoch: int) -> int | None:
         """Use a recovery code up; return how many are left, None when it was used before."""
-        left = await self._store.call("ecluse_account_use_recovery", [_key(account_id)], [recovery_id, epoch])
+        left = await self._write("use_recovery", account_id, recovery_id, epoch)
         return None if left < 0 else int(left)
 
     async def try_invitation(
@@ -223,17 +222,10 @@ class AccountStore:
 
         Wrong ones spend a budget of the account and one of everybody; using *budget* up kills the invitation.
         """
-        reply = await self._store.call(
-            "ecluse_account_try_invitation",
-            [_key(account_id)],
-            [
-                code_hash or "",
-                budget.free,
-                budget.first_delay_s,
-                budget.longest_delay_s,
-                budget.lock_at,
-                self._invitation_failures_an_hour,
-            ],
+        self._store.need_confirmation()
+        bounds = (budget.free, budget.first_delay_s, budget.longest_delay_s, budget.lock_at)
+        reply = await self._write(
+            "try_invitation", account_id, code_hash or "", *bounds, self._invitation_failures_an_hour
         )
         if reply[0] == b"ok":
             return InvitationProven(_text(reply[1]))
@@ -267,10 +259,8 @@ class AccountStore:
         Of two enrolments at the same time exactly one succeeds.
         """
         codes = json.dumps([{"id": entry.id, "hash": entry.hash} for entry in recovery])
-        reply = await self._store.call(
-            "ecluse_account_enrol",
-            [_key(account_id)],
-            [session_id, invitation, sealed_secret, first_step, codes],
+        reply = await self._write(
+            "enrol", account_id, session_id, invitation, sealed_secret, first_step, codes
         )
         return bool(reply == 1)
 
@@ -300,9 +290,7 @@ class AccountStore:
 
         Refused when it was done *rule.per_24h* times in the last 24 hours, or there is no factor.
         """
-        reply = await self._store.call(
-            "ecluse_account_break_glass", [_key(account_id)], [rule.patients, rule.for_s * 1000, rule.per_24h]
-        )
+        reply = await self._write("break_glass", account_id, rule.patients, rule.for_s * 1000, rule.per_24h)
         if reply[0] != b"ok":
             return GlassRefused(int(reply[1]))
         return GlassBroken(int(reply[1]), int(reply[2]))
@@ -323,11 +311,14 @@ class AccountStore:
         return await self._change("retire", account_id)
 
     async def _change(self, act: str, account_id: str, *args: str | int) -> Changed | ChangeRefused:
-        reply = await self._store.call(f"ecluse_account_{act}", [_key(account_id)], args)
-        outcome, standing, sessions_closed = reply
+        outcome, standing, sessions_closed = await self._write(act, account_id, *args)
         if outcome != b"ok":
             return ChangeRefused(Standing(_text(standing)))
         return Changed(Standing(_text(standing)), int(sessions_closed))
+
+    async def _write(self, act: str, account_id: str, *args: str | int) -> Any:
+        """Run one act on an account, so that a failover of the store does not undo it."""
+        return await self._store.call(f"ecluse_account_{act}", [_key(account_id)], args, confirmed=True)
 
 
 def _key(account_id: str) -> str:

@@ -27,6 +27,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
             libraries=product_sources(),
             state_dir=settings.state_dir,
             timeout_ms=settings.store_timeout_ms,
+            replicas=settings.store_replicas,
         )
         stack.push_async_callback(store.close)
         yield store

@@ -167,7 +167,7 @@ async def show_measures(services: Services) -> None:
 
 def is_ready(services: Services) -> bool:
     """Tell whether records could be served now."""
-    return not services.stopping and services.audit.healthy and not services.store.down
+    return not services.stopping and services.audit.healthy and services.store.ready
 
 
 async def _until_stopped(services: Services, master: GateMaster, settings: Settings) -> None:
@@ -261,6 +261,7 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
             "keeper",
             "watcher",
             "store_url",
+            "store_replicas",
             "escrow_recipients",
             "workers",
         ),

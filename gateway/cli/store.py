@@ -110,6 +110,7 @@ async def read_status(opened: Store, keys_fingerprint: str) -> Status:
         faults.append("the store forgets under memory pressure: set maxmemory-policy noeviction")
     if info.get("aof_enabled") == "0":
         faults.append("the store loses its last writes in a crash: set appendonly yes")
+    faults += _replication_faults(info, opened.replicas)
     return Status(
         address=opened.address,
         server=f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version', '?'))}",
@@ -119,6 +120,24 @@ async def read_status(opened: Store, keys_fingerprint: str) -> Status:
         memory_bytes=int(info.get("used_memory", "0")),
         faults=tuple(faults),
     )
+
+
+def _replication_faults(info: dict[str, str], replicas: int) -> list[str]:
+    if not replicas:
+        return []
+    faults = []
+    if (connected := int(info.get("connected_slaves", "0"))) < replicas:
+        faults.append(
+            f"{connected} replicas follow the primary, and store.replicas asks for {replicas}: nobody can log in "
+            "or be locked until they are back"
+        )
+    # The server tells how many are good only when it is bound by their number.
+    if "min_slaves_good_slaves" not in info:
+        faults.append(
+            "a primary that is cut off from its replicas goes on spending caps that a failover forgets: set "
+            "min-replicas-to-write 1 and min-replicas-max-lag 10"
+        )
+    return faults
 
 
 async def _adopt(loaded: Loaded, keys: Keys, reason: str, *, replace: bool) -> tuple[str, int]:

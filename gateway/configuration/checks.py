@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
-from urllib.parse import parse_qsl
 
 from gateway.configuration.alerts import check_alerts
 from gateway.configuration.caps import check_caps
@@ -32,6 +31,7 @@ from gateway.configuration.schema_app import (
 )
 from gateway.configuration.shadows import shadowed_by
 from gateway.configuration.signals import check_signals
+from gateway.configuration.store import check_store
 from gateway.policy.paths import compile_template
 from gateway.policy.policy import Basic, Flow, Strangers
 from gateway.vocabulary.limits import ACCOUNT_CONTROLS
@@ -39,35 +39,13 @@ from gateway.vocabulary.records import REVEALING, RouteKind
 
 BUILT_IN_CLASSES = frozenset({"standard", "heavy", "grace"})
 
-_STORE_SCHEMES = ("redis://", "rediss://", "unix://")
 _OPEN_KINDS = frozenset({RouteKind.LOGIN, RouteKind.PUBLIC})
 _STREAMED_KINDS = frozenset({RouteKind.PUBLIC, RouteKind.PAGE})
 
 
 def check_main(main: MainFile) -> Iterator[Problem]:
     """Yield the faults of the main file but for its realms and apps."""
-    url = main.store.url
-    if url != "embedded" and not url.startswith(_STORE_SCHEMES):
-        yield Problem(
-            ("store", "url"), "this is no store's address", f"write embedded, or {', '.join(_STORE_SCHEMES)}…"
-        )
-    if "@" in url and ":" in url.split("://", 1)[-1].rpartition("@")[0]:
-        yield Problem(
-            ("store", "url"),
-            "a password stands in the address",
-            "put it alone in a file of mode 0600, named by store.password_file",
-        )
-    options = {name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)} - {"db"}
-    if options:
-        yield Problem(
-            ("store", "url"),
-            f"{', '.join(sorted(options))} in the address could put the store's safety aside",
-            "leave it out: authorities go to store.ca_file, the password to store.password_file",
-        )
-    if main.store.ca_file is not None and not url.startswith("rediss://"):
-        yield Problem(("store", "ca_file"), "only a rediss:// store has a certificate", "take it out")
-    if url == "embedded" and main.store.password_file is not None:
-        yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
+    yield from check_store(main.store)
     yield from check_audit(main.audit)
     yield from check_offsite(main.audit.publish, main.audit.witnesses)
     yield from check_signals(main.signals)

@@ -5,7 +5,7 @@ import os
 import ssl
 import stat
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from gateway.configuration.faults import Location, Problem
 
@@ -113,13 +113,6 @@ def with_password(url: str, password: str) -> str:
     parts = urlsplit(url)
     user, _, place = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}"))
-
-
-def with_authorities(url: str, path: Path) -> str:
-    """Return *url* naming the PEM file *path* of the authorities to believe, as the store's client wants it."""
-    parts = urlsplit(url)
-    query = urlencode([*parse_qsl(parts.query), ("ssl_ca_certs", str(path))])
-    return urlunsplit(parts._replace(query=query))
 
 
 def _unreadable(path: Path) -> Sentence | None:

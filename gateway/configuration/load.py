@@ -20,6 +20,7 @@ from gateway.configuration.schema import CollectorSpec, MainFile, RealmSpec
 from gateway.configuration.schema_app import AppSpec
 from gateway.configuration.settings import Collector, Loaded, Settings
 from gateway.configuration.signals import compile_signals
+from gateway.configuration.store import settle_store
 from gateway.configuration.words import collector_url
 from gateway.configuration.yaml_tree import read_tree
 
@@ -189,14 +190,8 @@ class _Reading:
                 found.append(Problem(("gateway", "listen", "tls", broken[0]), *broken[1:]))
         if main.body.logo is not None and (sentence := files.check_logo(folder / main.body.logo)):
             found.append(Problem(("body", "logo"), *sentence))
-        url = main.store.url
-        if url != "embedded":
-            password = files.secret(folder, main.store.password_file, ("store", "password_file"), found)
-            url = files.with_password(url, password) if password is not None else url
+        store_url, replicas = settle_store(main.store, folder, found)
         publish, witnesses = settle_offsite(main.audit.publish, main.audit.witnesses, folder, found)
-        if url.startswith("rediss://"):
-            authorities = files.authorities(folder, main.store.ca_file, ("store", "ca_file"), found)
-            url = files.with_authorities(url, authorities) if authorities is not None else url
         collector = None
         if main.audit.collector is not None:
             collector = _collector(main.audit.collector, folder, found)
@@ -215,7 +210,8 @@ class _Reading:
             state_dir=state_dir,
             keys_dir=folder / gateway.keys_dir,
             audit_dir=folder / main.audit.dir if main.audit.dir else state_dir / "audit",
-            store_url=url,
+            store_url=store_url,
+            store_replicas=replicas,
             store_timeout_ms=main.store.timeout_ms,
             segment_bytes=main.audit.segment_bytes,
             audit_node=main.audit.node,

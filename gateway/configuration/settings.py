@@ -133,8 +133,8 @@ class EdgeSettings:
 class Settings:
     """Where this process listens, keeps its state and finds its store.
 
-    Paths are absolute. *store_url* is ``embedded`` or a ``redis://``, ``rediss://`` or ``unix://``
-    address; it may carry a password and is therefore kept out of the repr. *tls_certificate* and
+    Paths are absolute. *store_url* is ``embedded`` or an address as valkey.address.read_address takes it; it may
+    carry passwords and is therefore kept out of the repr. *tls_certificate* and
     *tls_key* are PEM files, both set or both None. *metrics_port* is None when no metrics are served.
     *audit_node* is None where one node writes alone; *audit_also* are the log folders of the others.
     *audit_engine* is ``duckdb`` or a ``clickhouse://`` address, which may carry a password too.
@@ -150,6 +150,7 @@ class Settings:
     audit_dir: Path
     store_url: str = field(default="embedded", repr=False)
     store_timeout_ms: int = 800
+    store_replicas: int = 0
     segment_bytes: int = 64_000_000
     audit_node: str | None = None
     audit_also: tuple[Path, ...] = ()

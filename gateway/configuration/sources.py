@@ -30,8 +30,9 @@ def source_files(config_path: Path) -> Sources:
     named = [(_under(value, "body").get("logo"), folder), (tls.get("certificate"), folder)]
     named += [(_under(app, "upstream").get("ca_file"), place) for app, place in apps]
     plain |= {place / text: None for text, place in named if isinstance(text, str)}
-    edge = _under(value, "gateway", "edge")
-    for name in (tls.get("key"), _under(value, "store").get("password_file"), edge.get("secret_file")):
+    store, edge = _under(value, "store"), _under(value, "gateway", "edge")
+    passwords = store.get("password_file"), store.get("sentinel_password_file")
+    for name in (tls.get("key"), *passwords, edge.get("secret_file")):
         if isinstance(name, str):
             secret[folder / name] = None
     return Sources(tuple(plain), tuple(secret))

@@ -30,7 +30,10 @@ class InForce:
 
 
 class MeasureStore:
-    """Sets and reads measures. Every method raises StoreUnavailable or StoreEmptied when it must."""
+    """Sets and reads measures. Every method raises StoreUnavailable or StoreEmptied when it must.
+
+    What is set is confirmed by replicas, where there are any: a failover takes no measure back.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -55,11 +58,11 @@ class MeasureStore:
 
     async def strict(self, why: str) -> int:
         """Make the posture strict; return since when. Done again, every session owes a code again."""
-        return int(await self._store.call("ecluse_measures_strict", [], [why]))
+        return int(await self._store.call("ecluse_measures_strict", [], [why], confirmed=True))
 
     async def normal(self) -> bool:
         """Make the posture normal; False when it was."""
-        return bool(await self._store.call("ecluse_measures_normal") == 1)
+        return bool(await self._store.call("ecluse_measures_normal", confirmed=True) == 1)
 
     async def plan_blanc(self, establishment: str, why: str, for_s: int) -> int:
         """Raise the caps of *establishment* for *for_s* seconds from now; return until when.
@@ -67,10 +70,12 @@ class MeasureStore:
         A plan that ends later is not shortened.
         """
         until_ms = await self._store.call(
-            "ecluse_measures_plan_blanc", [], [establishment, why, for_s * 1000]
+            "ecluse_measures_plan_blanc", [], [establishment, why, for_s * 1000], confirmed=True
         )
         return int(until_ms)
 
     async def end_plan_blanc(self, establishment: str) -> bool:
         """End the plan blanc of *establishment*; False when it has none."""
-        return bool(await self._store.call("ecluse_measures_end_plan_blanc", [], [establishment]) == 1)
+        return bool(
+            await self._store.call("ecluse_measures_end_plan_blanc", [], [establishment], confirmed=True) == 1
+        )

@@ -73,7 +73,11 @@ class DoorState:
 
 
 class SessionStore:
-    """Sessions by account and id. Every method raises StoreUnavailable or StoreEmptied when it must."""
+    """Sessions by account and id. Every method raises StoreUnavailable or StoreEmptied when it must.
+
+    What ends a session, and what is noted of a stranger's cookies, is confirmed by replicas, where there are
+    any. What opens one is not: a failover that loses it asks for the code again.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -160,11 +164,11 @@ class SessionStore:
 
     async def close(self, account_id: str, session_id: str) -> bool:
         """End a session; False when there was none."""
-        return bool(await self._call("session_close", account_id, session_id) == 1)
+        return bool(await self._call("session_close", account_id, session_id, confirmed=True) == 1)
 
     async def close_all(self, account_id: str, *, app: str = "", keep: str = "") -> tuple[str, ...]:
         """End every session of an account, of one *app* if named, but for *keep*; return their ids."""
-        members = await self._call("session_close_all", account_id, app, keep)
+        members = await self._call("session_close_all", account_id, app, keep, confirmed=True)
         return tuple(member.decode().rpartition("/")[2] for member in members)
 
     async def park(self, account_id: str, session_id: str, sealed: str) -> bool:
@@ -211,11 +215,13 @@ class SessionStore:
             in_flight=max((attempts for _, attempts in states), default=0),
         )
 
-    async def _call(self, function: str, account_id: str, *args: str | int) -> Any:
-        return await self._store.call(f"ecluse_{function}", [f"ecluse:{{{account_id}}}:account"], args)
+    async def _call(self, function: str, account_id: str, *args: str | int, confirmed: bool = False) -> Any:
+        key = f"ecluse:{{{account_id}}}:account"
+        return await self._store.call(f"ecluse_{function}", [key], args, confirmed=confirmed)
 
     async def _door(self, function: str, hash_: str, *args: str | int) -> Any:
-        return await self._store.call(f"ecluse_{function}", [f"ecluse:door:{{{hash_}}}"], args)
+        key = f"ecluse:door:{{{hash_}}}"
+        return await self._store.call(f"ecluse_{function}", [key], args, confirmed=function != "door_state")
 
 
 def new_session_id() -> str:

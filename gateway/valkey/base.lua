@@ -31,3 +31,12 @@ redis.register_function('ecluse_keycheck', function(keys, args)
   redis.call('SET', keys[2], args[2], 'NX')
   return redis.call('GET', keys[2])
 end)
+
+-- KEYS: marker, ecluse:fence. ARGV: store id. A write for WAIT to look at: whatever came before it on the primary is
+-- where it is.
+redis.register_function('ecluse_fence', function(keys, args)
+  local refused = guard(keys, args)
+  if refused then return refused end
+  redis.call('SET', keys[2], '1')
+  return 1
+end)

@@ -1,36 +1,28 @@
 """The one way to the store: calls of one loop tick travel together, and no call waits longer than its deadline.
 
-Calls go out on one `Lane` as they come. When it fails, one task probes until the store answers again, and calls
-are refused at once meanwhile.
+Calls that a failover must not undo are confirmed by replicas, on a lane of their own (`Confirmed`).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
-
-import hiredis
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.valkey import marker
-from gateway.valkey.lane import ErrorReply, Lane, Waiting
+from gateway.valkey.address import read_address
+from gateway.valkey.confirmed import Confirmed
+from gateway.valkey.lane import ErrorReply
 from gateway.valkey.library import Library, compose
+from gateway.valkey.link import Argument, Link, NotUsable, StoreUnavailable, pack
+from gateway.valkey.sentinel import Direct, Sentinels, ThroughSentinels
 
-_IDLE_S = 5.0
-_PROBE_SHARE = 0.25
-_FIRST_PAUSE_S = 0.02
-_LONGEST_PAUSE_S = 0.5
+__all__ = ("Argument", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
 
-Argument = str | bytes | int
-
-
-class StoreUnavailable(Exception):
-    """The store is down, too slow, or refuses to work. The message names no argument and no password."""
+_WATCH_S = 1.0
+_FENCE = ("ecluse_fence", "ecluse:fence")
 
 
 class StoreEmptied(Exception):
@@ -40,64 +32,115 @@ class StoreEmptied(Exception):
 class Store:
     """A client of one store. Make it with `Store.open`; it belongs to the loop that opened it."""
 
-    def __init__(self, url: str, library: Library, timeout_ms: int) -> None:
-        self.address = public_address(url)
+    def __init__(self, url: str, library: Library, timeout_ms: int, replicas: int = 0) -> None:
+        address = read_address(url)
+        self.address = address.public
         self.store_id = ""
+        self.replicas = replicas
         self._library = library
         self._timeout_s = timeout_ms / 1000
-        self._lane: Lane | None = None
-        self._queue: list[Waiting] = []
-        self._reaching: asyncio.Task[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
-        self._why_down: str | None = None
-        self._closed = False
+        self._emptied = False
         self._loading: asyncio.Lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
-        self._pool = ConnectionPool.from_url(
-            url, protocol=2, driver_info=None, retry=Retry(NoBackoff(), 0), socket_timeout=None
+        self._sentinels = Sentinels(address, self._timeout_s) if address.sentinels else None
+        self._routes: list[tuple[Link, Direct | ThroughSentinels]] = []
+
+        def link() -> Link:
+            way = ThroughSentinels(address, self._sentinels) if self._sentinels is not None else Direct(url)
+            self._routes.append((Link(way, address.public, self._timeout_s), way))
+            return self._routes[-1][0]
+
+        self._link = link()
+        self._confirmed = (
+            Confirmed(link(), address.public, replicas, self._timeout_s, self._fence) if replicas else None
         )
+        self._watching: list[asyncio.Task[None]] = []
 
     @classmethod
     async def open(
-        cls, url: str, *, libraries: Sequence[str], state_dir: Path | None, timeout_ms: int = 800
+        cls,
+        url: str,
+        *,
+        libraries: Sequence[str],
+        state_dir: Path | None,
+        timeout_ms: int = 800,
+        replicas: int = 0,
     ) -> Self:
-        """Connect to *url* (``redis://``, ``rediss://``, ``unix://``), load the functions, settle the store's id.
+        """Connect to *url* (see address.read_address), load the functions, settle the store's id.
 
         *libraries* are Lua texts (library.product_sources), *state_dir* is where this node remembers the
         store's id, None for tools that follow whatever store they are given. A store that came back
-        empty opens too: its calls raise StoreEmptied until it is adopted.
+        empty opens too: its calls raise StoreEmptied until it is adopted. *replicas* have to have what a
+        confirmed call did before it is answered; 0: none is waited for.
 
         Raises:
             StoreUnavailable: no store there, or one that cannot run functions.
             MarkerFileBroken: the node's own memory is unreadable.
-            ValueError: *url* is no store address.
+            AddressRefused: *url* is no store address.
         """
-        store = cls(url, compose(libraries), timeout_ms)
+        store = cls(url, compose(libraries), timeout_ms, replicas)
         try:
             await store._load()
             store.store_id = await marker.agree(store, state_dir)
         except BaseException:
             await store.close()
             raise
+        store._watching.append(spawn(store._watch(), "store-watch"))
+        if store._sentinels is not None:
+            store._watching.append(spawn(store._watch_primary(store._sentinels), "store-primary"))
         return store
 
     @property
     def down(self) -> bool:
         """Whether calls are refused at once, until the probe gets through."""
-        return self._why_down is not None
+        return self._link.down
 
-    async def call(self, function: str, keys: Sequence[Argument] = (), args: Sequence[Argument] = ()) -> Any:
+    @property
+    def ready(self) -> bool:
+        """Whether records could be served, by the last look: the store is up and ours.
+
+        Too few replicas refuse logins and locks on every node alike: that is told by a metric.
+        """
+        return not self.down and not self._emptied
+
+    @property
+    def confirms(self) -> bool:
+        """Whether enough replicas confirmed at the last look; True where none are asked for."""
+        return self._confirmed is None or not (self._confirmed.link.down or self._confirmed.short)
+
+    def need_confirmation(self) -> None:
+        """Refuse before anything is done, when by the last look it would not be confirmed.
+
+        For what costs a person something even when it is refused.
+
+        Raises:
+            StoreUnavailable: too few replicas.
+        """
+        if not self.confirms:
+            telemetry.STORE_FAILURES.inc()
+            raise StoreUnavailable(f"the store at {self.address} has too few replicas to confirm anything")
+
+    async def call(
+        self,
+        function: str,
+        keys: Sequence[Argument] = (),
+        args: Sequence[Argument] = (),
+        *,
+        confirmed: bool = False,
+    ) -> Any:
         """Run *function* of the library and return its reply: int, bytes, None, or a list of these.
 
         The marker's key and id go before *keys* and *args*. Never sent twice, whatever happens.
+        *confirmed*: answer only when enough replicas have it, if the store was opened with any.
 
         Raises:
-            StoreUnavailable: no answer within the deadline, store known to be down, or an error reply.
+            StoreUnavailable: no answer within the deadline, store known to be down, an error reply, or too few
+                replicas. It may have been done.
             StoreEmptied: the store is not the one this node knows.
         """
         began_s = self._loop.time()
         try:
-            return await self._call(function, keys, args, began_s + self._timeout_s)
+            return await self._call(function, keys, args, began_s + self._timeout_s, confirmed)
         except StoreUnavailable:
             telemetry.STORE_FAILURES.inc()
             raise
@@ -105,32 +148,36 @@ class Store:
             telemetry.of(telemetry.STORE_SECONDS, function).observe(self._loop.time() - began_s)
 
     async def _call(
-        self, function: str, keys: Sequence[Argument], args: Sequence[Argument], deadline: float
+        self,
+        function: str,
+        keys: Sequence[Argument],
+        args: Sequence[Argument],
+        deadline: float,
+        confirmed: bool,
     ) -> Any:
-        packed = _pack(
-            (
-                "FCALL",
-                self._library.wire_name(function),
-                len(keys) + 1,
-                marker.MARKER,
-                *keys,
-                self.store_id,
-                *args,
-            )
-        )
+        packed = self._packed(function, keys, args)
+        send = self._link_for(confirmed)
         try:
-            return await self._send(packed, deadline)
+            return await send(packed, deadline)
         except ErrorReply as error:
             if not error.text.endswith("Function not found"):
                 raise self._translated(error, function) from None
         # A store restarted without its functions has not run the call, so sending it again spends nothing twice.
         try:
             if await self._marker(deadline) != self.store_id:
+                self._emptied = True
                 raise StoreEmptied(f"the store at {self.address} lost its marker: see 'ecluse store adopt'")
             await self._load(deadline)
-            return await self._send(packed, deadline)
+            return await send(packed, deadline)
         except ErrorReply as error:
             raise self._translated(error, function) from None
+
+    def _packed(self, function: str, keys: Sequence[Argument], args: Sequence[Argument]) -> bytes:
+        name = self._library.wire_name(function)
+        return pack(("FCALL", name, len(keys) + 1, marker.MARKER, *keys, self.store_id, *args))
+
+    def _fence(self) -> bytes:
+        return self._packed(_FENCE[0], _FENCE[1:], ())
 
     async def execute(self, *command: Argument) -> Any:
         """Run one plain command, for operators' tools and the marker; the request path uses `call`.
@@ -139,165 +186,65 @@ class Store:
             StoreUnavailable: as for `call`.
         """
         try:
-            return await self._send(_pack(command), self._loop.time() + self._timeout_s)
+            return await self._link.send(pack(command), self._loop.time() + self._timeout_s)
         except ErrorReply as error:
             raise self._translated(error, str(command[0])) from None
 
-    async def close(self) -> None:
-        """Close the connection; whoever waits gets StoreUnavailable."""
-        self._closed = True
-        if self._reaching is not None:
-            self._reaching.cancel()
-            await asyncio.gather(self._reaching, return_exceptions=True)
-        self._drop("the store client is closed")
-        if self._alarm is not None:
-            self._alarm.cancel()
+    async def confirm(self) -> None:
+        """Return once enough replicas have everything that the primary was told until now.
 
-    def _send(self, packed: bytes, deadline: float) -> asyncio.Future[Any]:
-        if self._closed:
-            raise StoreUnavailable("the store client is closed")
-        if self._why_down is not None:
-            raise StoreUnavailable(self._why_down)
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        waiting = Waiting(packed, answer, deadline)
-        lane = self._lane
-        if lane is not None and self._reaching is None and not self._went_stale(lane):
-            lane.send(waiting)
-        else:
-            self._queue.append(waiting)
-            if self._reaching is None:
-                self._reaching = spawn(self._reach(), "store-lane")
-        if self._alarm is None:
-            self._alarm = self._loop.call_at(deadline, self._look_at_deadlines)
-        return answer
-
-    def _went_stale(self, lane: Lane) -> bool:
-        """Whether *lane* was idle for so long that the other side may have gone without a word."""
-        return lane.idle and self._loop.time() - lane.last_used_s >= _IDLE_S
-
-    def _look_at_deadlines(self) -> None:
-        """Give up what has waited too long: one timer for all calls, set to the first deadline that is left."""
-        self._alarm = None
-        now_s, lane = self._loop.time(), self._lane
-        sent_s = lane.oldest_sent_s() if lane is not None else None
-        if sent_s is not None and now_s - sent_s >= self._timeout_s:
-            self._fail(self._too_slow())
-            return
-        left = [*(lane.waiting() if lane is not None else ()), *self._queue]
-        for waiting in left:
-            if waiting.deadline_s <= now_s:
-                waiting.fail(StoreUnavailable(self._too_slow()))
-        pending = [waiting.deadline_s for waiting in left if not waiting.answer.done()]
-        if pending:
-            self._alarm = self._loop.call_at(min(pending), self._look_at_deadlines)
-        elif sent_s is not None:
-            # Nobody waits any more, and the store still owes an answer: it may be down.
-            self._alarm = self._loop.call_at(sent_s + self._timeout_s, self._look_at_deadlines)
-
-    def _lost(self, lane: Lane, why: str) -> None:
-        """Take note that *lane* ended by itself. While nobody waited for it, that is no outage."""
-        if lane is not self._lane:
-            return
-        if lane.idle:
-            self._lane = None
-        elif self._reaching is not None:
-            # Only the probe travelled on it: what has gathered waits for the next connection.
-            self._forget(lane, why)
-        else:
-            self._fail(f"the store at {self.address} failed: {why}")
-
-    def _fail(self, why: str) -> None:
-        """Count the store as down, tell everybody who waits, and begin to probe."""
-        self._why_down = why
-        self._drop(why)
-        if self._reaching is None and not self._closed:
-            self._reaching = spawn(self._reach(), "store-lane")
-
-    def _drop(self, why: str) -> None:
-        lane, self._lane = self._lane, None
-        left = [*(lane.close() if lane is not None else ()), *self._queue]
-        self._queue = []
-        for waiting in left:
-            waiting.fail(StoreUnavailable(why))
-
-    def _forget(self, lane: Lane, why: str) -> None:
-        """Close *lane* and fail what travels on it, and nothing else."""
-        if self._lane is lane:
-            self._lane = None
-        for waiting in lane.close():
-            waiting.fail(StoreUnavailable(f"the store at {self.address} failed: {why}"))
-
-    async def _reach(self) -> None:
-        """Make the lane usable, for as long as that takes; what has gathered meanwhile then goes out."""
-        pause_s = _FIRST_PAUSE_S
-        if self._why_down is not None:
-            await asyncio.sleep(pause_s)
-        try:
-            while (why := await self._try_to_reach()) is not None:
-                self._why_down = why
-                self._drop(why)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        finally:
-            self._reaching = None
-        self._why_down = None
-        gathered, self._queue = self._queue, []
-        for waiting in gathered:
-            if self._lane is not None:
-                self._lane.send(waiting)
-            else:
-                waiting.fail(StoreUnavailable(f"the store at {self.address} closed the connection"))
-
-    async def _try_to_reach(self) -> str | None:
-        """Connect, or ask an old connection whether it still stands; return why the store counts as down."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                if self._lane is not None and await self._answers(self._lane):
-                    return None
-                self._lane = await self._connect()
-                await self._ping(self._lane)
-        except TimeoutError:
-            return self._too_slow()
-        except Exception as error:  # noqa: BLE001 - whatever breaks here, the store is down and calls fail
-            return f"the store at {self.address} failed: {type(error).__name__}"
-        return None
-
-    async def _connect(self) -> Lane:
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]
-            return Lane(connection, self._lost)
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-
-    async def _answers(self, lane: Lane) -> bool:
-        """Notice a connection that the other side left while nothing travelled, before anything is risked on it.
-
-        One that is silent for a part of the deadline is given up: the rest is left for a new one.
+        Raises:
+            StoreUnavailable, StoreEmptied: as for `call`.
         """
-        try:
-            async with asyncio.timeout(_PROBE_SHARE * self._timeout_s):
-                await self._ping(lane)
-        except (StoreUnavailable, ErrorReply, TimeoutError):
-            self._forget(lane, "no answer on an idle connection")
-            return False
-        return self._lane is lane
+        if self._confirmed is not None:
+            await self._call(_FENCE[0], _FENCE[1:], (), self._loop.time() + self._timeout_s, True)
 
-    async def _ping(self, lane: Lane) -> None:
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        lane.send(Waiting(_pack(("PING",)), answer, self._loop.time() + self._timeout_s))
-        await answer
+    async def close(self) -> None:
+        """Close the connections; whoever waits gets StoreUnavailable."""
+        await self._link.close()
+        if self._confirmed is not None:
+            await self._confirmed.close()
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        if self._sentinels is not None:
+            await self._sentinels.close()
+
+    def _link_for(self, confirmed: bool) -> Callable[[bytes, float], Awaitable[Any]]:
+        return self._confirmed.send if confirmed and self._confirmed is not None else self._link.send
+
+    async def _watch(self) -> None:
+        """Know without any traffic whether calls would be answered, and by the right server."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            with suppress(StoreUnavailable, ErrorReply):
+                self._emptied = await self._marker(self._loop.time() + self._timeout_s) != self.store_id
+            with suppress(StoreUnavailable, StoreEmptied):
+                await self.confirm()
+            telemetry.STORE_CONFIRMS.set(int(self.confirms))
+
+    async def _watch_primary(self, sentinels: Sentinels) -> None:
+        """Leave a server that the Sentinels have replaced, though it may not know that yet."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            try:
+                primary = await sentinels.primary()
+            except NotUsable:
+                # Nothing new is known. What must not be lost is confirmed by replicas all the same.
+                continue
+            for link, route in self._routes:
+                if isinstance(route, ThroughSentinels) and route.at not in (None, primary):
+                    link.fail(f"the store at {self.address} has another primary")
 
     async def _marker(self, deadline: float) -> str | None:
-        found = await self._send(_pack(("GET", marker.MARKER)), deadline)
+        found = await self._link.send(pack(("GET", marker.MARKER)), deadline)
         return found.decode("ascii", "replace") if isinstance(found, bytes) else None
 
     async def _load(self, deadline: float | None = None) -> None:
         until = self._loop.time() + self._timeout_s if deadline is None else deadline
         async with self._loading:
             try:
-                await self._send(_pack(("FUNCTION", "LOAD", self._library.source)), until)
+                await self._link.send(pack(("FUNCTION", "LOAD", self._library.source)), until)
             except ErrorReply as error:
                 # The name is the hash of the text: a library of that name is this very text.
                 if "already exists" in error.text:
@@ -310,15 +257,17 @@ class Store:
                     f"the store at {self.address} refused the function library: {error.text}"
                 ) from None
 
-    def _too_slow(self) -> str:
-        return f"the store at {self.address} did not answer within {round(self._timeout_s * 1000)} ms"
-
     def _translated(self, error: ErrorReply, function: str) -> StoreUnavailable | StoreEmptied:
         code = error.text.partition(" ")[0]
         if code == "STOREEMPTIED":
+            self._emptied = True
             return StoreEmptied(
                 f"the store at {self.address} is empty or another one: see 'ecluse store adopt'"
             )
+        if code == "READONLY":
+            # It was the primary, and is none any more: look for the one that is.
+            for link, _ in self._routes:
+                link.fail(f"the store at {self.address} is a replica by now")
         # Only script errors are quoted: they name a line of ours. Other texts may repeat arguments.
         if "user_function" in error.text:
             told = error.text[:200]
@@ -327,18 +276,10 @@ class Store:
         return StoreUnavailable(f"the store at {self.address} refused {function}: {told}")
 
 
-def _pack(command: tuple[Argument, ...]) -> bytes:
-    # hiredis' annotation says a tuple of one; it takes any length.
-    return hiredis.pack_command(command)  # type: ignore[arg-type, no-any-return]
-
-
 def public_address(url: str) -> str:
-    """Return *url* without user, password and query.
+    """Return *url* without user, password and options.
 
     Raises:
-        ValueError: the scheme is none of redis, rediss, unix.
+        AddressRefused: it is no store's address.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("the store's url must start with redis://, rediss:// or unix://")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return read_address(url).public

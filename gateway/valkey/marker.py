@@ -27,6 +27,10 @@ class _Executes(Protocol):
     async def execute(self, *command: str | bytes | int) -> object: ...
 
 
+class _Confirms(_Executes, Protocol):
+    async def confirm(self) -> None: ...
+
+
 class _Calls(Protocol):
     async def call(self, function: str, keys: list[str], args: list[str]) -> object: ...
 
@@ -93,13 +97,20 @@ async def agree(store: _Executes, state_dir: Path | None) -> str:
     return agreed
 
 
-async def adopt(store: _Executes, store_id: str, *, replace: bool = False) -> bool:
+async def adopt(store: _Confirms, store_id: str, *, replace: bool = False) -> bool:
     """Mark the store with *store_id*, so that the nodes that remember it serve again.
 
-    A store that holds another id is left alone unless *replace*. Returns whether the store is ours now.
+    A store that holds another id is left alone unless *replace*. Returns whether the store is ours now: the mark,
+    and all that was written before it, is then confirmed by replicas, where any are asked for.
+
+    Raises:
+        StoreUnavailable: no answer, or too few replicas; it may have been done.
     """
     await store.execute("SET", MARKER, store_id, *(() if replace else ("NX",)))
-    return await store_id_of(store) == store_id
+    ours = await store_id_of(store) == store_id
+    if ours:
+        await store.confirm()
+    return ours
 
 
 async def verify_or_set_keycheck(store: _Calls, fingerprint: str) -> None:

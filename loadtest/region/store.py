@@ -70,6 +70,7 @@ class VirtualStore(Store):
     def __init__(self, path: Path) -> None:
         # A Store belongs to an asyncio loop, this one to none: only `call` is ours to give.
         self.store_id = STORE_ID
+        self._confirmed = None
         self.now_us = 0
         self._library = virtual_library()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -83,7 +84,14 @@ class VirtualStore(Store):
         self.command("FLUSHDB")
         self.command("SET", MARKER, STORE_ID)
 
-    async def call(self, function: str, keys: Sequence[Argument] = (), args: Sequence[Argument] = ()) -> Any:
+    async def call(
+        self,
+        function: str,
+        keys: Sequence[Argument] = (),
+        args: Sequence[Argument] = (),
+        *,
+        confirmed: bool = False,  # noqa: ARG002 - one server holds everything
+    ) -> Any:
         """Run *function* at the caller's time; the reply comes when the driver has made the trip."""
         command = (
             "FCALL", self._library.wire_name(function), len(keys) + 1, MARKER, *keys, self.store_id, *args,

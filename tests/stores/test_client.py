@@ -195,7 +195,7 @@ async def test_a_restart_between_two_calls_costs_at_most_the_calls_under_way(
 async def test_a_connection_closed_while_idle_is_noticed_before_it_is_used(
     client: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.valkey.client._IDLE_S", 0.0)
+    monkeypatch.setattr("gateway.valkey.link._IDLE_S", 0.0)
     await echo(client)
     other = await Store.open(
         f"unix://{client.address.removeprefix('unix://')}", libraries=[ECHO], state_dir=None
@@ -209,7 +209,7 @@ async def test_a_connection_closed_while_idle_is_noticed_before_it_is_used(
 async def test_a_connection_that_a_firewall_forgot_costs_no_call(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manner: str
 ) -> None:
-    monkeypatch.setattr("gateway.valkey.client._IDLE_S", 0.0)
+    monkeypatch.setattr("gateway.valkey.link._IDLE_S", 0.0)
     async with Forgetful(server.url.removeprefix("unix://").partition("?")[0], manner) as middle:
         store = await Store.open(middle.url, libraries=[ECHO], state_dir=tmp_path)
         assert await echo(store) == b"x"

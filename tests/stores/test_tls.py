@@ -1,5 +1,6 @@
 """``rediss://`` against a server that speaks TLS: believed by name and authority, or not spoken to."""
 
+import asyncio
 import json
 import shutil
 import socket
@@ -14,10 +15,12 @@ from ruamel.yaml import YAML
 
 from gateway.cli import main
 from gateway.configuration import init_keys, load
-from gateway.configuration.files import with_authorities, with_password
+from gateway.configuration.files import with_password
+from gateway.configuration.store import with_authorities
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.valkey.library import product_sources
 from tests.attacks.harness import Authority
+from tests.stores.replicated import Node, until
 
 pytestmark = pytest.mark.redis_server
 PASSWORD = "Ecluse-du-Bassin-7"
@@ -81,6 +84,49 @@ async def test_a_store_behind_tls_serves(secured: Secured, tmp_path: Path) -> No
         assert "ssl_ca_certs" not in store.address
     finally:
         await store.close()
+
+
+def test_sentinels_and_the_primary_they_name_are_believed_by_name_and_authority(
+    secured: Secured, tmp_path: Path
+) -> None:
+    binary = shutil.which("redis-server")
+    assert binary is not None
+    sentinel = Node(tmp_path / "sentinel", [binary, str(tmp_path / "conf"), "--sentinel"], told_by_file=True)
+    certificate, key = secured.authority.leaf("localhost")
+    (tmp_path / "conf").write_text(
+        f"port 0\ntls-port {sentinel.port}\ntls-replication yes\ntls-auth-clients no\n"
+        f"tls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {secured.authority.ca_file}\n"
+        "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n"
+        f"sentinel monitor ecluse localhost {secured.port} 1\nsentinel auth-pass ecluse {PASSWORD}\n"
+    )
+
+    async def ask(url: str) -> object:
+        store = await Store.open(url, libraries=product_sources(), state_dir=None)
+        try:
+            return await store.execute("ECHO", "believed")
+        finally:
+            await store.close()
+
+    url = with_password(f"sentinels://localhost:{sentinel.port}/ecluse", PASSWORD)
+    believed = with_authorities(url, secured.authority.ca_file)
+    sentinel.start()
+    try:
+
+        def listens() -> bool:
+            socket.create_connection(("127.0.0.1", sentinel.port), 1).close()
+            return True
+
+        until(listens, "the Sentinel does not start")
+        assert asyncio.run(ask(believed)) == b"believed"
+        for wrong, why in (
+            (url, "no Sentinel of sentinels://.* answers"),
+            (believed.replace("sentinels://", "sentinel://"), "no Sentinel of sentinel://.* answers"),
+            (believed.replace("localhost", "127.0.0.1"), "no Sentinel of sentinels://.* answers"),
+        ):
+            with pytest.raises(StoreUnavailable, match=why):
+                asyncio.run(ask(wrong))
+    finally:
+        sentinel.kill()
 
 
 @pytest.mark.parametrize("why", ["unknown-authority", "another-name", "no-tls", "wrong-password"])

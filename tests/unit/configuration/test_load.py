@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.asyncio.connection import SSLConnection, parse_url
 
 from gateway.configuration import ConfigurationFaults, load
 from gateway.configuration.settings import AlertSettings, MailSettings, SyslogSettings, WebhookSettings
+from gateway.valkey.address import read_address
 from gateway.vocabulary.signals import Rules, Signal, SignalMode, SignalRule
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -115,8 +117,14 @@ BUSTED = [
     ("service_from_anywhere", 17, "apps.demo.services[0].networks[0]", "0.0.0.0/0 is everybody", "name the networks t"),
     ("service_without_networks", 17, "apps.demo.services[0].networks", "this is empty", "write at least 1"),
     ("services_but_basic_refused", 16, "apps.demo.services", "services are refused by this app", "write 'basic: servi"),
+    ("replicas_of_embedded_store", 5, "store.replicas", "this store has no replicas", "take it out"),
+    ("sentinel_password_in_option", 5, "store.url", "sentinel_password in the address", "leave it out: auth"),
+    ("sentinel_password_without_sentinels", 5, "store.sentinel_password_file", "no Sentinels", "take it out"),
+    ("sentinel_port", 5, "store.url", "h2:263790 has no port of a Sentinel", "write 1 to 65535"),
+    ("sentinel_twice", 5, "store.url", "a Sentinel stands twice", "name each of them once"),
+    ("sentinels_without_group", 5, "store.url", "the address does not say which prim", "write it after the hosts"),
     ("store_authorities_missing", 5, "store.ca_file", "nowhere.pem cannot be read: No suc", "check its name, it"),
-    ("store_authorities_without_tls", 5, "store.ca_file", "only a rediss:// store has a cert", "take it out"),
+    ("store_authorities_without_tls", 5, "store.ca_file", "only a rediss:// or sentinels://", "take it out"),
     ("store_option_in_address", 5, "store.url", "password, ssl_cert_reqs in the addr", "leave it out: auth"),
     ("store_password_file_missing", 5, "store.password_file", "nowhere cannot be read: No suc", "check its name, it"),
     ("store_password_in_address", 5, "store.url", "a password stands in the address", "put it alone in a file"),
@@ -272,7 +280,9 @@ def test_hostile_file_is_a_fault(tmp_path: Path, name: str, content: str | None,
     assert any(what in fault.what for fault in caught.value.faults), str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["store_password_in_address", "store_option_in_address"])
+@pytest.mark.parametrize(
+    "name", ["store_password_in_address", "store_option_in_address", "sentinel_password_in_option"]
+)
 def test_values_that_may_be_secret_are_never_repeated(name: str) -> None:
     with pytest.raises(ConfigurationFaults) as caught:
         load(CONFIGS / f"busted_{name}.yml")
@@ -293,6 +303,34 @@ def test_store_password_comes_from_its_own_file_and_stays_out_of_reprs(tmp_path:
     loaded = load(main)
     assert loaded.settings.store_url == "redis://gate:p%40ss%20word@store:6379"
     assert "p%40ss" not in repr(loaded)
+
+
+def test_passwords_of_servers_and_sentinels_are_kept_apart(tmp_path: Path) -> None:
+    main = tmp_path / "ecluse.yaml"
+    text = (CONFIGS / "working_sentinels.yml").read_text()
+    main.write_text(text.replace("replicas: 2", "password_file: pw, sentinel_password_file: spw"))
+    for name, password in (("pw", "p@ss/wörd"), ("spw", "s&nt=nel +1")):
+        (tmp_path / name).write_text(password)
+        (tmp_path / name).chmod(0o600)
+    settings = load(main).settings
+    address = read_address(settings.store_url)
+    assert parse_url(address.server_url("fd00::7", 6380)) == {
+        "host": "fd00::7", "port": 6380, "db": 2, "username": "gate", "password": "p@ss/wörd",
+        "connection_class": SSLConnection,
+    }  # fmt: skip
+    assert [parse_url(url) for url in address.sentinel_urls()] == [
+        {"host": host, "port": port, "password": "s&nt=nel +1", "connection_class": SSLConnection}
+        for host, port in (("h1", 26379), ("h2", 26379), ("h3", 26380))
+    ]
+    named = read_address(settings.store_url.replace("?", "?sentinel_user=watch&", 1))
+    assert parse_url(named.sentinel_urls()[1])["username"] == "watch"
+    assert parse_url(named.server_url("h", 1))["username"] == "gate"
+    assert address.public == "sentinels://h1:26379,h2,h3:26380/ecluse"
+    assert "wörd" not in repr(settings) + repr(address)
+    # Behind Sentinels a failover is to be expected: one replica confirms, unless another number is written.
+    assert settings.store_replicas == 1
+    assert load(CONFIGS / "working_sentinels.yml").settings.store_replicas == 2
+    assert load(CONFIGS / "working_smallest.yml").settings.store_replicas == 0
 
 
 def test_relative_names_are_looked_for_beside_the_file_they_stand_in(tmp_path: Path) -> None:

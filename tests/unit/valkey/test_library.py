@@ -41,6 +41,10 @@ def test_the_product_has_a_library() -> None:
         ("rediss://:se@cret@store.example", "rediss://store.example"),
         ("redis://store.example?password=secret", "redis://store.example"),
         ("unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+        (
+            "sentinel://gate:secret@h1:26379,[fd00::1]:26379,h3/ecluse?sentinel_password=secret&db=1",
+            "sentinel://h1:26379,[fd00::1]:26379,h3/ecluse",
+        ),
     ],
 )
 def test_addresses_are_shown_without_secrets(url: str, shown: str) -> None:
