@@ -436,7 +436,7 @@ async def test_an_answer_too_large_to_read(gate: Stand, cookies: dict[str, str])
 
 
 async def test_an_app_that_is_not_there(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A15: 502 of ours without address or version, recorded; strangers' and public doors too."""
+    """O09, A15: 502 of ours without address or version, recorded; strangers' and public doors too."""
     async with stand(tmp_path_factory.mktemp("away"), MiniApp()) as alone:
         jar = (await alone.log_in(DR_MARTIN)).cookies
         await alone.app.__aexit__(None, None, None)

@@ -105,7 +105,7 @@ async def test_stock_mitmdump_runs_the_same_guard(tmp_path: Path) -> None:
     ],
 )
 def test_unsafe_options_refuse_to_start(tmp_path: Path, name: str, value: str) -> None:
-    """A streaming threshold lets bodies pass before a verdict; raw TCP opens a tunnel that no hook sees."""
+    """O10 A streaming threshold lets bodies pass before a verdict; raw TCP opens a tunnel that no hook sees."""
     config, port = write_config(tmp_path, 9), free_port()
     started = subprocess.run(
         command(config, port, {**SAFE, name: value}),
@@ -122,6 +122,7 @@ def test_unsafe_options_refuse_to_start(tmp_path: Path, name: str, value: str) -
 
 
 def test_safe_options_are_safe_and_each_other_is_named() -> None:
+    """O10 Every option of this version is known."""
     safe = {
         "stream_large_bodies": None, "rawtcp": False, "http2": False, "http3": False,
         "connection_strategy": "lazy", "keep_host_header": True, "validate_inbound_headers": True,

@@ -162,6 +162,7 @@ def test_a_loot_knows_what_left_before_the_first_stop() -> None:
 
 
 def test_the_slow_drip_never_meets_the_short_windows(empty: VirtualStore, realm: Realm) -> None:
+    """K02 A patient every 40 s: the day and the week stop it."""
     gang = rob(empty, realm, Plan("slow", pace_s=40, accounts=1))
     (loot,) = gang.loot.values()
     assert set(loot.stops) == {Control.PATIENTS_24H.value, Control.PATIENTS_7D.value}

@@ -27,7 +27,7 @@ def split(page: str) -> tuple[str, str, str]:
 def named_by_tests() -> dict[str, set[str]]:
     """Return the tests of each case, from the heads of their docstrings."""
     found: dict[str, set[str]] = defaultdict(set)
-    for folder in ("tests/attacks", "tests/end_to_end"):
+    for folder in ("tests/attacks", "tests/end_to_end", "tests/stores", "tests/unit/detection", "tests/unit"):
         for path in sorted((ROOT / folder).glob("test_*.py")):
             for node in ast.parse(path.read_text("utf-8")).body:
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):

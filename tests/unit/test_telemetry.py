@@ -150,6 +150,7 @@ async def test_probe_gets_its_answer(head: bytes, ready: bool, status: int, body
 
 
 def test_only_the_policy_in_force_is_shown() -> None:
+    """O03 One policy, the one in force."""
     telemetry.show_policy("0123456789abcdef")
     telemetry.show_policy("fedcba9876543210")
     shown = [sample.labels for family in telemetry.CONFIG_INFO.collect() for sample in family.samples]

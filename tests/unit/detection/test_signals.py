@@ -292,6 +292,7 @@ SATURDAY = datetime(2026, 9, 12, 12, 10, tzinfo=PARIS)
 def test_unusual_hours(
     own: dict[range, int], peers_: dict[range, int], at: datetime, days: int, strange: bool
 ) -> None:
+    """L04 Hours in which the account has not worked before."""
     assert hours.judge(filled(own), filled(peers_), at, days) is strange
 
 

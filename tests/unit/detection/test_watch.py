@@ -72,7 +72,7 @@ def test_whoever_walks_through_the_numbers_owes_a_code_before_the_thirtieth_pati
 
 
 def test_a_slow_drip_is_asked_for_a_code_on_its_first_day() -> None:
-    """A program that opens one patient every 40 s, give or take a third, at random."""
+    """K02 A program that opens one patient every 40 s, give or take a third, at random."""
     region, randomly, when_ms = at_work(), random.Random(2), at_ms(21, 9)
     opened = 0
     while not region.acts(THIEF):
