@@ -376,14 +376,18 @@ async def test_tls(certificate: Path, unused_tcp_port: int, tmp_path: Path) -> N
     )
     try:
         url = f"rediss://127.0.0.1:{unused_tcp_port}"
-        trusting = await Store.open(f"{url}?ssl_ca_certs={certificate}", libraries=[ECHO], state_dir=tmp_path)
+        trusting = await Store.open(
+            f"{url}?ssl_ca_certs={certificate}", libraries=[ECHO], state_dir=tmp_path, timeout_ms=8_000
+        )
         assert await echo(trusting) == b"x"
         await trusting.close()
         # A certificate that nobody we trust has signed.
         with pytest.raises(StoreUnavailable):
-            await Store.open(url, libraries=[ECHO], state_dir=tmp_path)
+            await Store.open(url, libraries=[ECHO], state_dir=tmp_path, timeout_ms=8_000)
         # No TLS where TLS is spoken.
         with pytest.raises(StoreUnavailable):
-            await Store.open(url.replace("rediss", "redis"), libraries=[ECHO], state_dir=tmp_path)
+            await Store.open(
+                url.replace("rediss", "redis"), libraries=[ECHO], state_dir=tmp_path, timeout_ms=8_000
+            )
     finally:
         own.remove()
