@@ -86,6 +86,19 @@ class NewNetworkSpec(_Spec):
     """Seconds for which it counts."""
 
 
+class NewDeviceSpec(_Spec):
+    """A login with a browser that neither the account nor its establishment works with."""
+
+    mode: SignalMode = SignalMode.ACT
+    """`act`, `observe` or `off`."""
+    weight: Weight = 20
+    """What it adds to the score."""
+    lasts_s: Seconds = HALF_DAY_S
+    """Seconds for which it counts."""
+    known_logins: Annotated[int, Field(ge=1, le=10)] = _RULES.known_logins
+    """So many of the account's last ten logins in the app were with a known one; else it has no usual device."""
+
+
 class UnusualHoursSpec(_Spec):
     """At an hour at which neither the account nor its class works."""
 
@@ -116,7 +129,14 @@ class CanarySpec(_Spec):
 
 
 SignalSpec = (
-    EnumerationSpec | PaceSpec | SearchesSpec | BreadthSpec | NewNetworkSpec | UnusualHoursSpec | PooledSpec
+    EnumerationSpec
+    | PaceSpec
+    | SearchesSpec
+    | BreadthSpec
+    | NewNetworkSpec
+    | NewDeviceSpec
+    | UnusualHoursSpec
+    | PooledSpec
 )
 
 
@@ -145,6 +165,8 @@ class SignalsSpec(_Spec):
     """Far more patients in a day than anybody of the class."""
     new_network: NewNetworkSpec = NewNetworkSpec()
     """From where the account never came before."""
+    new_device: NewDeviceSpec = NewDeviceSpec()
+    """With a browser that neither the account nor its establishment works with."""
     unusual_hours: UnusualHoursSpec = UnusualHoursSpec()
     """At an hour at which neither the account nor its class works."""
     pooled: PooledSpec = PooledSpec()

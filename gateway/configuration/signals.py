@@ -25,6 +25,7 @@ def compile_signals(spec: SignalsSpec) -> Rules:
         Signal.SEARCHES: spec.searches,
         Signal.BREADTH: spec.breadth,
         Signal.NEW_NETWORK: spec.new_network,
+        Signal.NEW_DEVICE: spec.new_device,
         Signal.UNUSUAL_HOURS: spec.unusual_hours,
         Signal.POOLED: spec.pooled,
     }
@@ -44,4 +45,5 @@ def compile_signals(spec: SignalsSpec) -> Rules:
         searches_1h=spec.searches.per_hour,
         breadth_times=spec.breadth.times,
         breadth_least=spec.breadth.at_least,
+        known_logins=spec.new_device.known_logins,
     )

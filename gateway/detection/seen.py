@@ -17,7 +17,7 @@ class Seen:
     """An entry about an account. *patients* are pseudonyms, *members* 32 bits of each, as baselines keep them.
 
     *opened*: records were opened, not listed. *walked* is how many numbers the entry says were walked through.
-    *pool*: the bound of a device or a cluster because of which an answer was withheld.
+    *pool*: the bound of a device or a cluster because of which an answer was withheld. *device*: its label, if told.
     """
 
     kind: str
@@ -34,6 +34,8 @@ class Seen:
     members: tuple[int, ...]
     walked: int
     pool: Control | None = None
+    app: str = ""
+    device: str | None = None
 
     @property
     def is_search(self) -> bool:
@@ -55,7 +57,9 @@ def read(event: Mapping[str, Any]) -> Seen | None:
         return None
     patients = tuple(event.get("patients") or ())
     detail = event.get("detail") or {}
-    walked = str(detail.get("walked", "")) if isinstance(detail, Mapping) else ""
+    if not isinstance(detail, Mapping):
+        detail = {}
+    walked, device = str(detail.get("walked", "")), detail.get("device")
     return Seen(
         kind=str(event.get("kind")),
         at_ms=at_ms,
@@ -71,4 +75,6 @@ def read(event: Mapping[str, Any]) -> Seen | None:
         members=tuple(int(pseudonym[-_MEMBER_DIGITS:], 16) for pseudonym in patients),
         walked=int(walked) if walked.isdigit() else 0,
         pool=_POOLED.get(event.get("control") or "") if event.get("kind") == EventKind.WITHHELD else None,
+        app=event.get("app") or "",
+        device=device if isinstance(device, str) else None,
     )

@@ -7,6 +7,10 @@ _FRENCH = {
     Signal.SEARCHES: "{searches} recherches en une heure n’ont affiché qu’un seul patient, ou aucun.",
     Signal.BREADTH: "{patients} patients vus aujourd’hui, alors qu’une journée de cette catégorie en compte {usual}.",
     Signal.NEW_NETWORK: "Accès depuis un réseau nouveau pour ce compte ({networks} connus en {days} jours d’activité).",
+    Signal.NEW_DEVICE: (
+        "Connexion avec un appareil nouveau pour ce compte, "
+        "qui en utilisait un connu pour {known} de ses {logins} dernières connexions."
+    ),
     Signal.UNUSUAL_HOURS: "Accès vers {hour} h, quand ni ce compte (en {days} jours) ni sa catégorie ne travaillent.",
 }
 _ENGLISH = {
@@ -14,6 +18,9 @@ _ENGLISH = {
     Signal.SEARCHES: "{searches} searches within an hour showed one patient or none.",
     Signal.BREADTH: "{patients} patients seen today, where a day of this class has {usual}.",
     Signal.NEW_NETWORK: "Access from a network new to this account, which used {networks} in {days} days of work.",
+    Signal.NEW_DEVICE: (
+        "Login with a device new to this account, which used a known one for {known} of its last {logins} logins."
+    ),
     Signal.UNUSUAL_HOURS: "Access at about {hour}:00, when neither this account in {days} days nor its class works.",
 }
 

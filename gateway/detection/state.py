@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.detection.breadth import Peers, Today
+from gateway.detection.devices import Logins, Shared
 from gateway.detection.enumeration import Opened
 from gateway.detection.hours import Hours
 from gateway.detection.pace import Paced
@@ -14,7 +15,10 @@ VERSION = 1
 
 
 class AccountState(msgspec.Struct):
-    """One account. *day* is the local day (ordinal) of its last access, *days* how many days it has worked."""
+    """One account. *day* is the local day (ordinal) of its last access, *days* how many days it has worked.
+
+    *account_class* and *establishment* are those of its last access: a login does not tell them.
+    """
 
     day: int = 0
     days: int = 0
@@ -24,6 +28,9 @@ class AccountState(msgspec.Struct):
     today: Today = msgspec.field(default_factory=Today)
     hours: Hours = msgspec.field(default_factory=Hours)
     networks: list[str] = []
+    logins: Logins = msgspec.field(default_factory=Logins)
+    account_class: str = ""
+    establishment: str | None = None
     standing: Standing = msgspec.field(default_factory=Standing)
 
 
@@ -35,11 +42,15 @@ class ClassState(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """Accounts in the order in which they were last seen; the oldest of more than 50 000 is forgotten."""
+    """Accounts in the order in which they were last seen; the oldest of more than 50 000 is forgotten.
+
+    What is added here gets a default: a file that was written before is read all the same.
+    """
 
     version: int = VERSION
     accounts: dict[str, AccountState] = {}
     classes: dict[str, ClassState] = {}
+    shared: Shared = {}
 
     def account(self, realm: str, login: str) -> AccountState:
         """Return the state of an account, a new one when it was never seen."""

@@ -1,11 +1,11 @@
 """One entry of the log after the other: learned from, judged, weighed."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from gateway.detection import breadth, enumeration, hours, networks, pace, score, searches
+from gateway.detection import breadth, devices, enumeration, hours, networks, pace, score, searches
 from gateway.detection.seen import Seen, read
 from gateway.detection.state import AccountState, State
 from gateway.vocabulary.events import EventKind
@@ -24,6 +24,7 @@ class Told:
 
 
 NOTHING = Told()
+_JUDGED = frozenset({EventKind.ACCESS, EventKind.SESSION_OPENED})
 _ANSWERS = frozenset({EventKind.CODE_ACCEPTED, EventKind.STEP_UP_GIVEN})
 
 
@@ -47,12 +48,16 @@ def observe(
     if seen.kind in _ANSWERS:
         score.answer(state.account(seen.realm, seen.account).standing, seen.at_ms)
         return NOTHING
-    if seen.kind != EventKind.ACCESS and seen.pool is None:
+    if seen.kind not in _JUDGED and seen.pool is None:
         return NOTHING
     account = state.account(seen.realm, seen.account)
-    found = (
-        _pooled(seen.pool) if seen.pool is not None else _judge(state, account, seen, rules, zone, canaries)
-    )
+    if seen.pool is not None:
+        found = _pooled(seen.pool)
+    elif seen.kind == EventKind.SESSION_OPENED:
+        seen = replace(seen, account_class=account.account_class, establishment=account.establishment)
+        found = _logged_in(state, account, seen, rules, zone)
+    else:
+        found = _judge(state, account, seen, rules, zone, canaries)
     fired = [
         (signal, figures)
         for signal, figures in found
@@ -79,6 +84,25 @@ def _pooled(control: Control) -> list[tuple[Signal, Figures]]:
     return [(Signal.POOLED, figures)]
 
 
+def _logged_in(
+    state: State, account: AccountState, seen: Seen, rules: Rules, zone: tzinfo
+) -> list[tuple[Signal, Figures]]:
+    if seen.device is None:
+        return []
+    shared = devices.is_shared(state.shared, _at_work(seen), seen.device, _local(seen, zone).toordinal())
+    told = devices.judge(account.logins, seen.app, seen.device, shared=shared, least=rules.known_logins)
+    return [] if told is None else [(Signal.NEW_DEVICE, (("known", told[0]), ("logins", told[1])))]
+
+
+def _local(seen: Seen, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(seen.at_ms / 1_000, zone)
+
+
+def _at_work(seen: Seen) -> str:
+    """Return who shares devices: an establishment, or a class where accounts have none."""
+    return f"{seen.realm}/{seen.establishment or seen.account_class}"
+
+
 def _judge(
     state: State,
     account: AccountState,
@@ -88,7 +112,10 @@ def _judge(
     canaries: Collection[str],
 ) -> list[tuple[Signal, Figures]]:
     peers = state.of_class(seen.realm, seen.account_class)
-    local = datetime.fromtimestamp(seen.at_ms / 1_000, zone)
+    local = _local(seen, zone)
+    account.account_class, account.establishment = seen.account_class, seen.establishment
+    if seen.device is not None:
+        devices.note_work(state.shared, _at_work(seen), seen.device, local.toordinal())
     if local.toordinal() > account.day:
         if account.today.breadth:
             peers.peers.add(account.today.breadth)

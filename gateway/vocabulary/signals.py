@@ -17,6 +17,8 @@ class Signal(StrEnum):
     """Far more patients in a day than anybody of the class."""
     NEW_NETWORK = "new-network"
     """From where the account never came before."""
+    NEW_DEVICE = "new-device"
+    """With a browser that neither the account nor its establishment works with."""
     UNUSUAL_HOURS = "unusual-hours"
     """At an hour at which neither the account nor its class works."""
     POOLED = "pooled"
@@ -60,6 +62,7 @@ def _default_rules() -> dict[Signal, SignalRule]:
         Signal.SEARCHES: SignalRule(weight=40),
         Signal.BREADTH: SignalRule(weight=40, lasts_s=HALF_DAY_S),
         Signal.NEW_NETWORK: SignalRule(weight=30, lasts_s=HALF_DAY_S),
+        Signal.NEW_DEVICE: SignalRule(weight=20, lasts_s=HALF_DAY_S),
         Signal.UNUSUAL_HOURS: SignalRule(weight=30),
         Signal.POOLED: SignalRule(weight=100, lasts_s=HALF_DAY_S),
         Signal.CANARY: SignalRule(lasts_s=0),
@@ -74,7 +77,8 @@ class Rules:
     given answers for what was seen. Events older than *act_within_s* are learned from, never acted on, but
     for decoys. *walk_patients* new patients along their numbers; *paced_patients* openings whose mean distance
     is under *fast_ms*, or whose spread is under *regular_percent* of their mean; *searches_1h* searches;
-    *breadth_times* spreads above the class's median, and at least *breadth_least* patients.
+    *breadth_times* spreads above the class's median, and at least *breadth_least* patients;
+    *known_logins* of the last ten logins were with a known device.
     """
 
     signals: dict[Signal, SignalRule] = field(default_factory=_default_rules)
@@ -91,6 +95,7 @@ class Rules:
     searches_1h: int = 60
     breadth_times: int = 8
     breadth_least: int = 20
+    known_logins: int = 8
 
 
 @dataclass(frozen=True, slots=True)

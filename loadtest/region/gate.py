@@ -82,6 +82,8 @@ class Gate:
     """Whoever reads along, as a follower reads the log."""
     answered: list[Callable[[Account, int], None]] = field(default_factory=list)
     """Whoever hears that a code was given."""
+    opened: list[Callable[[Account, int], None]] = field(default_factory=list)
+    """Whoever hears that a session was opened."""
 
     def __post_init__(self) -> None:
         self._sessions = SessionStore(self.world.store)
@@ -226,6 +228,8 @@ class Gate:
         except SessionRefused:
             return False
         account.session = opened.session_id
+        for one in self.opened:
+            one(account, self.world.now_us)
         return True
 
     def _limits_of(self, account_class: str | None, _: str | None = None) -> LimitSet:

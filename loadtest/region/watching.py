@@ -9,13 +9,17 @@ from gateway.detection.watch import observe
 from gateway.engine.walks import Walks
 from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.signals import Act, Rules, Verdict
-from loadtest.region.gate import Account, Gate, Met, Page
+from loadtest.region.gate import APP, Account, Gate, Met, Page
 from loadtest.region.world import SECOND_US
 
 DELAY_US = 2 * SECOND_US
 """Within this time of an entry the watcher acts."""
 
 _REALM, _SYSTEM = "demo", "parcours"
+
+
+def _device(account: Account) -> dict[str, str]:
+    return {"device": account.device} if account.device else {}
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Watcher:
         self._state, self._walks, self._seq = State(), Walks(), itertools.count()
         self.gate.told.append(self._read)
         self.gate.answered.append(self._answered)
+        self.gate.opened.append(self._opened)
 
     def acted_since(self, name: str, from_us: int) -> int | None:
         """Return when the watcher first acted on the account *name* from *from_us* on: operators are alerted then."""
@@ -53,12 +58,16 @@ class Watcher:
             "route_kind": page.kind.value,
             "opened": bool(page.charge.opened),
             "patients": [f"k1:{member.hex():0>32}" for member in patients],
-            "detail": {} if walked is None else {"walked": str(walked)},
         }
+        if walked is not None:
+            event["detail"] = _device(account) | {"walked": str(walked)}
         self._take(account, event, met.at_us)
 
     def _answered(self, account: Account, at_us: int) -> None:
         self._take(account, self._event(account, EventKind.STEP_UP_GIVEN, at_us), at_us)
+
+    def _opened(self, account: Account, at_us: int) -> None:
+        self._take(account, self._event(account, EventKind.SESSION_OPENED, at_us), at_us)
 
     def _walk(self, account: Account, page: Page) -> int | None:
         found = None
@@ -77,6 +86,8 @@ class Watcher:
             "client": account.client,
             "writer": "gateway",
             "seq": next(self._seq),
+            "app": APP,
+            "detail": _device(account),
         }
 
     def _take(self, account: Account, event: dict[str, object], at_us: int) -> None:

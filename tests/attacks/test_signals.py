@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from gateway.sessions import device
 from gateway.vocabulary.identity import Standing
-from tests.attacks.factor import about, crowd, crowded, operate
+from tests.attacks.factor import about, crowd, crowded, operate, time_stands
 from tests.people import Person
 from tests.stand import Browser, Stand, form_token
 
@@ -82,6 +83,8 @@ async def gate(
 ) -> AsyncIterator[Stand]:
     def changes(config: dict[str, Any]) -> None:
         _low(config)
+        # A device is usual from its second login on: eight take as many steps of a code.
+        config["signals"] = {"new_device": {"known_logins": 1}}
         config["alerts"] = {
             "webhook": {"url": f"http://127.0.0.1:{on_call[0]}/ecluse", "names": True},
             "at_most_per_hour": 500,
@@ -209,6 +212,31 @@ async def test_l03_a_code_lets_the_honest_go_on(gate: Stand, people: Iterator[Pe
         assert (await browser.get(f"/dossiers/{number}")).status == 200
         await asyncio.sleep(0.2)
     assert len(await about(gate, "code-demanded", person, writer="operator")) == 1
+
+
+async def test_l04_a_browser_never_seen_is_told_and_the_usual_one_is_not(
+    gate: Stand, people: Iterator[Person]
+) -> None:
+    """L04 A thief with password and code comes from another browser: recorded; the code was given just now."""
+    person = next(people)
+    with time_stands(gate) as clock:
+        usual = await let_in(gate, person)
+        for cookie in (usual.cookies[device.COOKIE], None):
+            clock.advance(30_000)
+            browser = gate.browser()
+            if cookie is not None:
+                browser.cookies[device.COOKIE] = cookie
+            await gate.log_in(person, browser)
+    (signalled,) = await recorded(gate, "signalled", person)
+    assert (signalled["rule"], signalled["detail"]["known"], signalled["detail"]["logins"]) == (
+        "new-device",
+        "1",
+        "2",
+    )
+    last = (await about(gate, "session-opened", person))[-1]
+    assert last["detail"]["device_new"] == "true"
+    assert signalled["detail"]["event"] == f"gateway:{last['seq']}"
+    assert await about(gate, "code-demanded", person, writer="operator") == []
 
 
 async def test_l05_many_behind_one_address_are_left_in_peace(gate: Stand, people: Iterator[Person]) -> None:

@@ -384,9 +384,11 @@ def test_signals_are_read_with_what_is_left_out_as_it_is_by_default() -> None:
     )
     assert rules.signals[Signal.ENUMERATION] == SignalRule(SignalMode.OBSERVE, 60)
     assert rules.signals[Signal.PACE] == SignalRule(SignalMode.ACT, 20)
+    assert rules.signals[Signal.NEW_DEVICE] == SignalRule(SignalMode.ACT, 10, 43_200)
     assert rules.signals[Signal.UNUSUAL_HOURS] == SignalRule(SignalMode.OFF, 30)
     assert rules.signals[Signal.CANARY] == SignalRule(SignalMode.OBSERVE, 0, 0)
     assert (rules.walk_patients, rules.fast_ms, rules.paced_patients) == (12, 3_000, 20)
+    assert (rules.known_logins, usual.known_logins) == (9, 8)
     assert load(CONFIGS / "working_smallest.yml").settings.rules == usual
 
 

@@ -62,9 +62,13 @@ class Region:
             "account": login, "account_class": "standard", "client": WARD, **fields,
         }  # fmt: skip
 
-    def open(self, login: str, number: int, when_ms: int, **fields: Any) -> Told:
+    def open(
+        self, login: str, number: int, when_ms: int, *, device: str | None = None, **fields: Any
+    ) -> Told:
         walk = self._walks.step(login, "ipp", str(number))
-        detail = {"walk": walk[0].value, "walked": str(walk[1])} if walk else None
+        detail = {"walk": walk[0].value, "walked": str(walk[1])} if walk else {}
+        if device is not None:
+            detail["device"] = device
         return self.watch(
             self.event(
                 "access",
@@ -94,6 +98,13 @@ class Region:
             **fields,
         )
         return self.watch(event)
+
+    def log_in(self, login: str, device: str, when_ms: int, app: str = "parcours") -> Told:
+        """Open a session: as in the log, the entry tells neither class nor establishment."""
+        opened = self.event(
+            "session-opened", login, when_ms, app=app, account_class=None, detail={"device": device}
+        )
+        return self.watch(opened)
 
     def code(self, login: str, when_ms: int) -> Told:
         return self.watch(self.event("code-accepted", login, when_ms))

@@ -351,6 +351,7 @@ FIGURES: dict[Signal, dict[str, int]] = {
     Signal.SEARCHES: {"searches": 60},
     Signal.BREADTH: {"patients": 88, "usual": 11},
     Signal.NEW_NETWORK: {"days": 15, "networks": 2},
+    Signal.NEW_DEVICE: {"known": 9, "logins": 10},
     Signal.UNUSUAL_HOURS: {"hour": 3, "days": 15},
     Signal.POOLED: {"cluster": 1, "minutes": 1_440},
     Signal.CANARY: {"exported": 0},
