@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check scope-check test bench-audit bench-scraping lint format lock clean
+.PHONY: help demo demo-check scope-check test bench bench-audit bench-scraping lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,7 +27,10 @@ bench-scraping: $(READY) ## a region at work and its thieves in virtual time; pa
 	@exec $(BIN)/python -m loadtest.region
 
 test: lint ## every check and every test
-	@expression=$$(.ci/peers) && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term
+	@expression=$$(.ci/peers) && $(BIN)/python -m loadtest.bench.regression && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term
+
+bench: $(READY) ## requests a second, latency and cost beside their yardsticks; ONLY=a,d for parts, SHORT=1; JSON at the end
+	@exec $(BIN)/python -m loadtest.bench --figures docs $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
 
 bench-audit: $(READY) ## make a trail of EVENTS (10000000) and tell what an auditor waits; one JSON line at the end
 	@exec $(BIN)/python -m loadtest.bench_audit --events $(or $(EVENTS),10000000)

@@ -1,13 +1,16 @@
 """A load generator for loopback that checks every answer: ``python -m loadtest.driver``.
 
 Its job comes in on standard input as JSON: port, connections, seconds, heads (request heads, taken in turn by the
-connections) and expected (the body that every answer must have). What it did goes out as JSON.
+connections) and expected (the body that every answer must have). With per_second it sends so many requests a second
+instead of as many as are answered; one that finds every connection taken waits, and its wait counts. What it did
+goes out as JSON.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -33,11 +36,12 @@ class Tally:
 
 
 class Caller(asyncio.Protocol):
-    """One kept connection that sends the same request again as soon as it was answered."""
+    """One kept connection that sends the same request again as soon as it was answered, or when *pace* says so."""
 
-    def __init__(self, tally: Tally, head: bytes) -> None:
+    def __init__(self, tally: Tally, head: bytes, pace: "Pace | None" = None) -> None:
         self._tally = tally
         self._head = head
+        self._pace = pace
         self._buffer = b""
         self._sent = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -47,11 +51,22 @@ class Caller(asyncio.Protocol):
         if not isinstance(transport, asyncio.Transport):
             raise TypeError("a stream transport is needed")
         self._transport = transport
-        self._send()
+        self._go_on()
 
-    def _send(self) -> None:
-        self._sent = time.perf_counter()
+    def _go_on(self) -> None:
+        if self._pace is None:
+            self.send(time.perf_counter())
+        else:
+            self._pace.free(self)
+
+    def send(self, due_s: float) -> None:
+        """Send the request that was due at *due_s* of the performance counter."""
+        self._sent = due_s
         self._transport.write(self._head)
+
+    def close(self) -> None:
+        """Close a connection on which nothing is awaited."""
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Check a whole answer, then send again."""
@@ -77,7 +92,7 @@ class Caller(asyncio.Protocol):
         if self._tally.stopping:
             self._transport.close()
         else:
-            self._send()
+            self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count an end that nobody asked for."""
@@ -85,6 +100,43 @@ class Caller(asyncio.Protocol):
             self._tally.fail(f"connection ended: {exc}")
         if not self.done.done():
             self.done.set_result(None)
+
+
+class Pace:
+    """Hands out *per_second* requests a second to the connections that are free."""
+
+    def __init__(self, per_second: float) -> None:
+        self._every_s = 1 / per_second
+        self._next_s = time.perf_counter()
+        self._due: deque[float] = deque()
+        self.waiting: deque[Caller] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def free(self, caller: Caller) -> None:
+        """Give *caller* the oldest request that waits, or let it wait for one."""
+        if self._due:
+            caller.send(self._due.popleft())
+        else:
+            self.waiting.append(caller)
+
+    def tick(self) -> None:
+        """Send what is due by now, and come back when the next one is."""
+        now_s = time.perf_counter()
+        while self._next_s <= now_s:
+            # How exactly the loop's own timer goes is no part of an answer's time.
+            if self.waiting:
+                self.waiting.popleft().send(now_s)
+            else:
+                self._due.append(self._next_s)
+            self._next_s += self._every_s
+        self._timer = asyncio.get_running_loop().call_later(self._next_s - time.perf_counter(), self.tick)
+
+    def stop(self) -> None:
+        """Send no more; connections on which nothing is awaited are closed."""
+        if self._timer is not None:
+            self._timer.cancel()
+        while self.waiting:
+            self.waiting.popleft().close()
 
 
 def _same(caller: Caller) -> Caller:
@@ -97,14 +149,19 @@ async def drive(job: dict[str, Any]) -> dict[str, Any]:
     tally = Tally(job["expected"].encode())
     heads = [head.encode() for head in job["heads"]]
     callers = []
+    pace = Pace(job["per_second"]) if job.get("per_second") else None
     started = time.perf_counter()
     for number in range(job["connections"]):
-        caller = Caller(tally, heads[number % len(heads)])
+        caller = Caller(tally, heads[number % len(heads)], pace)
         await loop.create_connection(partial(_same, caller), "127.0.0.1", job["port"])
         callers.append(caller)
+    if pace is not None:
+        pace.tick()
     await asyncio.sleep(job["seconds"])
     right, seconds = tally.right, time.perf_counter() - started
     tally.stopping = True
+    if pace is not None:
+        pace.stop()
     await asyncio.wait([caller.done for caller in callers], timeout=10)
     latencies = sorted(tally.latencies) or [0.0]
     return {

@@ -147,13 +147,23 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def drive(port: int, heads: list[str], seconds: float, connections: int = _CONNECTIONS) -> dict[str, Any]:
-    """Keep *connections* busy with *heads* for *seconds*, in a process of its own; return what `driver.drive` does."""
+def drive(
+    port: int,
+    heads: list[str],
+    seconds: float,
+    connections: int = _CONNECTIONS,
+    per_second: float | None = None,
+) -> dict[str, Any]:
+    """Keep *connections* busy with *heads* for *seconds*, in a process of its own; return what `driver.drive` does.
+
+    With *per_second*, so many requests are sent a second, however fast they are answered.
+    """
     job = {
         "port": port,
         "connections": connections,
         "seconds": seconds,
         "heads": heads,
+        "per_second": per_second,
         "expected": RECORDS.decode(),
     }
     done = subprocess.run(

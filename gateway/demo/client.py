@@ -6,6 +6,7 @@ Unlike kept clients it sends whatever it is told to, well-formed or not: it play
 import asyncio
 import html
 import re
+import ssl
 import zlib
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
@@ -78,12 +79,14 @@ def _read_form(block: str) -> Form:
 class Client:
     """One browser, or one script: a connection to loopback *port*, and a cookie jar.
 
-    Secure cookies are sent too, as browsers do to localhost. *seen* collects every answer.
+    Secure cookies are sent too, as browsers do to localhost. *seen* collects every answer. With *tls* it speaks
+    HTTPS.
     """
 
     port: int
     host: str = "localhost"
     within_s: float = 20.0
+    tls: ssl.SSLContext | None = None
     cookies: dict[str, str] = field(default_factory=dict)
     seen: list[tuple[str, str, Answer]] = field(default_factory=list)
     _reader: asyncio.StreamReader | None = None
@@ -116,7 +119,11 @@ class Client:
             if self._writer is None or fresh:
                 await self.close()
                 self._reader, self._writer = await asyncio.open_connection(
-                    "127.0.0.1", self.port, limit=_LIMIT_BYTES
+                    "127.0.0.1",
+                    self.port,
+                    limit=_LIMIT_BYTES,
+                    ssl=self.tls,
+                    server_hostname=self.host if self.tls is not None else None,
                 )
             try:
                 async with asyncio.timeout(self.within_s):
@@ -191,7 +198,8 @@ class Client:
     async def post_form(self, target: str, fields: dict[str, str], headers: Fields = ()) -> Answer:
         """Post *fields* as a browser does, and follow where it leads."""
         content = ("Content-Type", "application/x-www-form-urlencoded")
-        origin = ("Origin", f"http://{self.host}:{self.port}")
+        scheme = "http" if self.tls is None else "https"
+        origin = ("Origin", f"{scheme}://{self.host}:{self.port}")
         return await self.browse("POST", target, (content, origin, *headers), urlencode(fields).encode())
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""How fast the gateway is, side by side with its yardsticks in one run: ``make bench``."""
