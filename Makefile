@@ -27,7 +27,7 @@ bench-scraping: $(READY) ## a region at work and its thieves in virtual time; pa
 	@exec $(BIN)/python -m loadtest.region
 
 test: lint ## every check and every test
-	@expression=$$(.ci/peers) && $(BIN)/python -m loadtest.bench.regression && exec $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "$$expression" --cov --cov-report=term
+	@expression=$$(.ci/peers) && $(BIN)/python -m loadtest.bench.regression && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term
 
 bench: $(READY) ## requests a second, latency and cost beside their yardsticks; ONLY=a,d for parts, SHORT=1; JSON at the end
 	@exec $(BIN)/python -m loadtest.bench --figures docs $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)

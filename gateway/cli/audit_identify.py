@@ -208,22 +208,26 @@ def _ids(path: Path, column: str) -> Iterator[tuple[str, int]]:
             read += len(line)
             yield line
 
-    csv.field_size_limit(_MOST_CELL)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline(_MOST_CELL)
-        file.seek(0)
-        delimiter = max(";,\t|", key=first.count)
-        rows = csv.reader(counted(file), delimiter=delimiter)
-        if column.isascii() and column.isdigit() and int(column):
-            index = int(column) - 1
-        else:
-            names = next(rows, [])
-            if column not in names:
-                raise AgeRefused(f"{path} has no column {column!r}: it has {', '.join(names)[:500]}")
-            index = names.index(column)
-        for row in rows:
-            if index < len(row) and row[index].strip():
-                yield row[index].strip(), read
+    # The limit is one for the whole process.
+    before = csv.field_size_limit(_MOST_CELL)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline(_MOST_CELL)
+            file.seek(0)
+            delimiter = max(";,\t|", key=first.count)
+            rows = csv.reader(counted(file), delimiter=delimiter)
+            if column.isascii() and column.isdigit() and int(column):
+                index = int(column) - 1
+            else:
+                names = next(rows, [])
+                if column not in names:
+                    raise AgeRefused(f"{path} has no column {column!r}: it has {', '.join(names)[:500]}")
+                index = names.index(column)
+            for row in rows:
+                if index < len(row) and row[index].strip():
+                    yield row[index].strip(), read
+    finally:
+        csv.field_size_limit(before)
 
 
 def _record(loaded: Loaded, keys: Keys, wanted: list[str], found: int, why: str, source: str) -> None:

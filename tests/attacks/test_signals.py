@@ -352,7 +352,8 @@ async def test_l02_nothing_tells_which_record_is_a_decoy(
 ) -> None:
     """L02 The page, the log of commands, the list of decoys and the files: the decoy is named and marked nowhere."""
     browser = await let_in(gate, next(people))
-    page, other = await browser.get("/dossiers/1007"), await browser.get("/dossiers/1008")
+    # The decoy last: whoever has opened it is locked within moments.
+    other, page = await browser.get("/dossiers/1008"), await browser.get("/dossiers/1007")
     assert page.text.replace("1007", "1008") == other.text
     assert {name for name, _ in page.headers} == {name for name, _ in other.headers}
     assert await operate(gate, "canary", "list") == 0
