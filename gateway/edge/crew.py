@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Sequence
 
 from gateway import telemetry
+from gateway.processes import Pauses, python
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -41,26 +41,24 @@ class Crew:
                 process.send_signal(number)
 
     async def _keep(self, number: int, command: Sequence[str]) -> None:
-        loop, pause_s = asyncio.get_running_loop(), FIRST_PAUSE_S
+        loop, pauses = asyncio.get_running_loop(), Pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S, SOUND_AFTER_S)
         while not self._stopping.is_set():
             began_s = loop.time()
             status = await self._once(command)
             if self._stopping.is_set():
                 return
-            if loop.time() - began_s >= SOUND_AFTER_S:
-                pause_s = FIRST_PAUSE_S
+            pause_s = pauses.after(loop.time() - began_s)
             telemetry.log().error(
                 "process_ended", process=f"edge-{number}", exit_status=status, again_in_s=pause_s
             )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._stopping.wait()
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
     async def _once(self, command: Sequence[str]) -> int | str:
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway", *command, "--parent", str(os.getpid())),
+                *(*python(), "-m", "gateway", *command, "--parent", str(os.getpid())),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=self._descriptors,
             )

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from gateway import telemetry
 from gateway.clock import spawn
-from gateway.processes import python
-from gateway.workers.pauses import Pauses
+from gateway.processes import Pauses, python
 from gateway.workers.systemd import without_systemd
 
 FIRST_PAUSE_S = 1.0

@@ -9,9 +9,8 @@ import msgspec
 
 from gateway import telemetry
 from gateway.clock import spawn
-from gateway.processes import python
+from gateway.processes import Pauses, python
 from gateway.workers.merging import Families, merged
-from gateway.workers.pauses import Pauses
 from gateway.workers.plan import Plan
 from gateway.workers.standings import Standings
 from gateway.workers.worker import BEAT_S, Seat, State, Worker

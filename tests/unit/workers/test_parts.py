@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.audit import files
+from gateway.processes import Pauses
 from gateway.workers.merging import exposition, families_of, merged
-from gateway.workers.pauses import Pauses
 from gateway.workers.plan import count
 from gateway.workers.port import PortTaken, take
 from gateway.workers.standings import Standings, may_take
