@@ -261,13 +261,51 @@ def test_old_sub_buckets_and_patients_are_swept(timed: Timed) -> None:
         timed.spend(account_id, now_us, limits, Charge(opened=members(1, number), rows=1, bytes=1))
     keys = account_keys(account_id)
     assert timed.client.hlen(keys.counters) <= 2 * 13
-    assert 86_400 < timed.client.ttl(keys.counters) <= 90_000
+    assert 97_200 < timed.client.ttl(keys.counters) <= 104_400
     assert 604_800 < timed.client.ttl(keys.patients) <= 691_200
     for key in (keys.patients, keys.opened):
         timed.client.expire(key, 604_000)
     timed.spend(account_id, now_us + 604_800_000_000, limits, Charge(opened=members(1, 99)))
     assert 604_800 < timed.client.ttl(keys.opened) <= 691_200
     assert timed.client.zcard(keys.patients) == timed.client.zcard(keys.opened) == 1
+
+
+def test_counters_that_are_counted_on_are_kept(timed: Timed) -> None:
+    account_id, bucket_us = new_account(), 300_000_000
+    limits = LimitSet("both", (Limit(Control.ROWS_1H, 10_000), Limit(Control.REQUESTS, 200)))
+    counters = account_keys(account_id).counters
+    begun_us = NOW_US // 3_600_000_000 * 3_600_000_000
+    for at_us, requests, rows, renewed in (
+        (begun_us, 1, 1, True),
+        (begun_us + 1_000_000, 1, 1, False),
+        (begun_us + bucket_us, 0, 1, True),
+        (begun_us + bucket_us + 1_000_000, 1, 0, False),
+        (begun_us + 3_600_000_000, 1, 0, True),
+    ):
+        timed.client.expire(counters, 97_000)
+        timed.spend(account_id, at_us, limits, Charge(rows=rows), requests)
+        assert (timed.client.ttl(counters) > 97_200) is renewed, at_us - begun_us
+
+
+def test_what_was_noted_this_second_is_not_written_again(timed: Timed) -> None:
+    account_id, limits = new_account(), only(Control.PATIENTS_1H, 50)
+    charge = Charge(opened=members(2), listed=members(3, 2))
+    timed.spend(account_id, NOW_US + 1_000, limits, charge)
+
+    def written() -> int:
+        return int(timed.client.info("commandstats")["cmdstat_zadd"]["calls"])
+
+    before = written()
+    for at_us in (2_000, 400_000, 1_000_000):
+        assert timed.spend(account_id, NOW_US + at_us, limits, charge) == Spent()
+    assert written() == before
+    timed.spend(account_id, NOW_US + 1_001_000, limits, charge)
+    assert written() == before + 3
+    # Somebody who was only listed this second is opened now.
+    timed.spend(account_id, NOW_US + 1_002_000, limits, Charge(opened=members(3)))
+    assert written() == before + 4
+    keys = account_keys(account_id)
+    assert (timed.client.zcard(keys.patients), timed.client.zcard(keys.opened)) == (5, 3)
 
 
 def test_a_clock_that_steps_back_forgets_no_patient(timed: Timed) -> None:

@@ -1,11 +1,14 @@
 -- Limits: check everything, then commit everything or nothing. The oracles are gcra.py, windows.py and distinct.py.
--- All times are whole microseconds, except the scores of the two patient sets, which are milliseconds.
+-- All times are whole microseconds, except the scores of the two patient sets: milliseconds, rounded up to a whole
+-- second. A page that asks for one patient ten times within a second writes once; nobody is forgotten too soon.
 
--- Keys live a day, or an hour, longer than the longest window they serve, and are renewed when less than that
--- window is left: a memory is never lost inside its window, and few calls pay for the renewal.
+-- Keys live longer than the longest window they serve, and are renewed when little more than that window is left: a
+-- memory is never lost inside its window, and few calls pay for the renewal. Counters are looked at when one of their
+-- sub-buckets begins, every two hours at least while they are counted on, and that of requests every hour.
 local LIMITS_PATIENTS_TTL_S = 691200
-local LIMITS_COUNTERS_TTL_S = 90000
-local LIMITS_COUNTERS_LONGEST_MS = 86400000
+local LIMITS_COUNTERS_TTL_S = 104400
+local LIMITS_COUNTERS_LONGEST_MS = 97200000
+local LIMITS_REQUESTS_LOOK_US = 3600000000
 local LIMITS_LONGEST_MS = 604800000
 local LIMITS_REQUESTS_US = 10000000
 local LIMITS_BUCKETS = 12
@@ -64,6 +67,20 @@ local function limits_scores(key, members)
   return scores
 end
 
+local function limits_whole_second(now_ms)
+  return math.ceil(now_ms / 1000) * 1000
+end
+
+-- Whether all were noted in this very second.
+local function limits_noted(scores, score_ms)
+  for i = 1, #scores do
+    if not scores[i] or scores[i] < score_ms then
+      return false
+    end
+  end
+  return true
+end
+
 local function limits_outside(scores, since)
   local count = 0
   for i = 1, #scores do
@@ -86,7 +103,7 @@ local function limits_gcra(now_us, stored, limit)
   local after = ahead + interval
   return {
     before = ahead, after = after, hard = tolerance, soft = interval * limit.soft, retry_us = after - tolerance, arrival_us = now_us + after,
-    full_us = impossible and now_us + tolerance,
+    looked = math.floor((tonumber(stored) or 0) / LIMITS_REQUESTS_LOOK_US), full_us = impossible and now_us + tolerance,
   }
 end
 
@@ -160,7 +177,6 @@ end
 
 local function limits_patients(now_ms, keys, limit, listed_weight, scores, exactly)
   local since = now_ms - limit.window_ms
-  local from = '(' .. whole(since)
   local new = limits_outside(scores.patients, since)
   if new == 0 and not exactly then
     scores.opened = scores.opened or limits_scores(keys.opened, scores.asked)
@@ -169,6 +185,7 @@ local function limits_patients(now_ms, keys, limit, listed_weight, scores, exact
       return false
     end
   end
+  local from = '(' .. whole(since)
   local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
   if not exactly and (had + new) * 10 < limit.hard * 8 and had + new <= limit.soft then
     -- Even if all of them had been opened, this would stay below the point where anything is told.
@@ -199,7 +216,7 @@ local function limits_sweep(now_us, key)
 end
 
 local function limits_commit_patients(now_ms, key, members, others, keep_ms, ttl_s)
-  local score = whole(now_ms)
+  local score = whole(limits_whole_second(now_ms))
   for _, list in ipairs({ members, others }) do
     for first = 1, #list, LIMITS_CHUNK do
       local pairs_ = {}
@@ -217,39 +234,41 @@ local function limits_commit_patients(now_ms, key, members, others, keep_ms, ttl
   end
 end
 
-local function limits_remember(now_ms, keys, opened, listed, keep_ms, ttl_s)
-  if #opened > 0 then
+-- *scores*: what was found of these patients, where anybody asked.
+local function limits_remember(now_ms, keys, opened, listed, keep_ms, ttl_s, scores)
+  local second_ms = limits_whole_second(now_ms)
+  if #opened > 0 and not (scores and scores.opened and limits_noted(scores.opened, second_ms)) then
     limits_commit_patients(now_ms, keys.opened, opened, {}, keep_ms, ttl_s)
   end
-  if #opened + #listed > 0 then
+  if #opened + #listed > 0 and not (scores and limits_noted(scores.patients, second_ms)) then
     limits_commit_patients(now_ms, keys.patients, opened, listed, keep_ms, ttl_s)
   end
 end
 
-local function limits_commit(now_us, keys, costs, opened, listed, arrival_us)
-  local now_ms, fresh, counted = math.floor(now_us / 1000), false, false
-  if arrival_us then
-    redis.call('HSET', keys.counters, 'g', whole(arrival_us))
-    counted = true
+local function limits_commit(now_us, keys, costs, opened, listed, told)
+  local fresh = false
+  if told.arrival_us then
+    redis.call('HSET', keys.counters, 'g', whole(told.arrival_us))
+    fresh = math.floor(told.arrival_us / LIMITS_REQUESTS_LOOK_US) ~= told.looked
   end
   for _, letter in ipairs(LIMITS_LETTERS) do
     local cost = costs[letter] or 0
     if cost > 0 then
       local bucket = math.floor(now_us / (LIMITS_WINDOW_US[letter] / LIMITS_BUCKETS))
       fresh = redis.call('HINCRBY', keys.counters, letter .. ':' .. whole(bucket), whole(cost)) == cost or fresh
-      counted = true
     end
   end
   if fresh then
     limits_sweep(now_us, keys.counters)
+    if redis.call('PTTL', keys.counters) < LIMITS_COUNTERS_LONGEST_MS then
+      redis.call('EXPIRE', keys.counters, LIMITS_COUNTERS_TTL_S)
+    end
   end
-  if counted and redis.call('PTTL', keys.counters) < LIMITS_COUNTERS_LONGEST_MS then
-    redis.call('EXPIRE', keys.counters, LIMITS_COUNTERS_TTL_S)
-  end
-  limits_remember(now_ms, keys, opened, listed, LIMITS_LONGEST_MS, LIMITS_PATIENTS_TTL_S)
+  limits_remember(math.floor(now_us / 1000), keys, opened, listed, LIMITS_LONGEST_MS, LIMITS_PATIENTS_TTL_S, told.scores)
 end
 
--- What each limit has used and would have used, in its own unit; false where the charge does not touch it.
+-- What each limit has used and would have used, in its own unit; false where the charge does not touch it. Then what was
+-- found of the patients, nil where nobody asked.
 local function limits_measure(now_us, keys, limits, costs, opened, listed)
   local fields, starts, patients_limited = {}, {}, false
   for i, limit in ipairs(limits) do
@@ -289,7 +308,7 @@ local function limits_measure(now_us, keys, limits, costs, opened, listed)
       measured[i] = limits_counter(now_us, stored, starts[i], cost, limit)
     end
   end
-  return measured
+  return measured, scores
 end
 
 -- What quarantine makes of *limits*: a share of every bound but that of requests, in thousandths.
@@ -324,10 +343,11 @@ local function limits_widened(limits, extra)
   return wide
 end
 
--- What *limits*, whose positions begin after *base*, say of a charge; *told* gathers it. One of a pool that observes
+-- What *limits*, whose positions begin after *base*, say of a charge; *told* gathers it, and what was found of the
+-- patients is returned. One of a pool that observes
 -- tells that it is over once, on the way up: everybody who shares the pool would tell it again.
 local function limits_judge(now_us, keys, limits, costs, opened, listed, stepped, told, base)
-  local measured = limits_measure(now_us, keys, limits, costs, opened, listed)
+  local measured, scores = limits_measure(now_us, keys, limits, costs, opened, listed)
   for at, limit in ipairs(limits) do
     local used, i = measured[at], (base or 0) + at
     if used and used.after > used.before then
@@ -357,13 +377,14 @@ local function limits_judge(now_us, keys, limits, costs, opened, listed, stepped
       end
       -- An observed limit that is crossed keeps its level, or a flood would close it for long once it is enforced.
       if limit.kind == 'g' and not crossed then
-        told.arrival_us = used.arrival_us
+        told.arrival_us, told.looked = used.arrival_us, used.looked
       elseif used.full_us then
         -- No charge but a repair: the clock stepped back, and from here on the backlog drains as time goes by.
         redis.call('HSET', keys.counters, 'g', whole(used.full_us))
       end
     end
   end
+  return scores
 end
 
 -- {1, near, asks, would, would_ask} when committed, {0, which, retry_us, would, would_ask} when a hard bound stands in
@@ -379,12 +400,12 @@ local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped
     limits = limits_widened(limits, extra)
   end
   local told = { near = {}, would = {}, asks = {}, would_ask = {}, retry_us = 0 }
-  limits_judge(now_us, keys, limits, costs, opened, listed, stepped, told)
+  told.scores = limits_judge(now_us, keys, limits, costs, opened, listed, stepped, told)
   local base, shared = #limits, #opened + #listed > 0 and pools or {}
   for _, pool in ipairs(shared) do
     if pool.keys then
       local bounds = widens and limits_widened(pool.limits, extra) or pool.limits
-      limits_judge(now_us, pool.keys, bounds, {}, opened, listed, stepped, told, base)
+      pool.scores = limits_judge(now_us, pool.keys, bounds, {}, opened, listed, stepped, told, base)
     end
     base = base + #pool.limits
   end
@@ -394,10 +415,11 @@ local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped
   if told.asked then
     return { 2, told.asked, 0, told.would, told.would_ask }
   end
-  limits_commit(now_us, keys, costs, opened, listed, told.arrival_us)
+  limits_commit(now_us, keys, costs, opened, listed, told)
   for _, pool in ipairs(shared) do
     if pool.keys then
-      limits_remember(math.floor(now_us / 1000), pool.keys, opened, listed, pool.keep_ms, pool.ttl_s)
+      limits_remember(
+        math.floor(now_us / 1000), pool.keys, opened, listed, pool.keep_ms, pool.ttl_s, pool.scores)
     end
   end
   return { 1, told.near, told.asks, told.would, told.would_ask }

@@ -112,7 +112,9 @@ class Ledger:
             if cost:
                 number = windows.bucket_of(now_us, WINDOW_S[control] * 1_000_000)
                 self.spent[control][number] = self.spent[control].get(number, 0) + cost
+        # Patients are noted by the second, rounded up: nobody is forgotten too soon.
+        second_ms = -(-(now_us // 1000) // 1000) * 1000
         for member in (*charge.opened, *charge.listed):
-            self.seen[member] = now_us // 1000
+            self.seen[member] = second_ms
         for member in charge.opened:
-            self.opened[member] = now_us // 1000
+            self.opened[member] = second_ms
