@@ -1,8 +1,7 @@
 """Between mitmproxy's flows and our values: HTTPFlow to facts, actions back onto the flow."""
 
-from dataclasses import replace
-
 from mitmproxy import http
+from msgspec.structs import replace
 
 from addons.heads import WireHeaders
 from gateway.engine import Exchange, Onward

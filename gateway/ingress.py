@@ -6,9 +6,10 @@ speak in the gateway's name.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import msgspec
 
 from gateway.policy.paths import PathRefused, canonical_path
 from gateway.policy.policy import Network, Policy
@@ -52,8 +53,7 @@ _CLAIM_PREFIXES = ("x-forwarded", "x-ecluse", "x-envoy-", "x-auth-request-", "x-
 _OWN_PREFIX = "x-ecluse"
 
 
-@dataclass(frozen=True, slots=True)
-class RawHead:
+class RawHead(msgspec.Struct, frozen=True):
     """A request head as it stood on the wire, before anything was changed.
 
     *method* is the wire's spelling. *target* is
@@ -71,8 +71,7 @@ class RawHead:
     peer_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A request with one meaning.
 
     *host* is lower case, without port or trailing dot; *authority* is host and port as the client sent it,
@@ -104,8 +103,7 @@ class Admitted:
         return f"{self.path}?{self.query}".encode("ascii") if self.has_query else self.path.encode("ascii")
 
 
-@dataclass(frozen=True, slots=True)
-class Turned:
+class Turned(msgspec.Struct, frozen=True):
     """Refused at the door with *status*. *fault* is a stable short word and holds nothing of the client's."""
 
     status: int
@@ -129,8 +127,7 @@ def admit(head: RawHead, policy: Policy) -> Admitted | Turned:
         return fault.turned
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(msgspec.Struct, frozen=True):
     """What a header block says, whatever it asks for."""
 
     lines: Headers

@@ -1,7 +1,9 @@
 """From an exchange to its audit event. Pure: it knows words, not HTTP, files or keys."""
 
 import hashlib
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.vocabulary.events import AuditEvent, EventKind
 
@@ -11,8 +13,7 @@ DEVICE = "device"
 ON_DEVICE = frozenset({EventKind.ACCESS, EventKind.SIGHTED, EventKind.UNSAFE_SENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What every event of one exchange shares. *session* is the short form made by session_label.
 
     *device* is the pseudonym of the device that the session was opened with; what reveals or asks bears it.

@@ -3,11 +3,12 @@
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from gateway.accounts.account import Account
 from gateway.accounts.invitation import RANDOM_BYTES, new_invitation
@@ -272,7 +273,7 @@ async def _closed(office: Office, asked: Person, found: Sequence[Session], reaso
     finally:
         event = event_of(office, EventKind.SESSION_CLOSED, asked, "close-session", reason)
         for one in ended:
-            of_it = replace(event, session=session_label(one.id), app=one.app)
+            of_it = msgspec.structs.replace(event, session=session_label(one.id), app=one.app)
             told.append(recorded(office, of_it, f"the end of session {session_label(one.id)}"))
     return told
 

@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from gateway.vocabulary.keys import Keys
 
@@ -14,8 +15,7 @@ _MEMBER_BYTES = 8
 _MEMBERS = b"ecluse patients in the caps v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Pseudonym:
+class Pseudonym(msgspec.Struct, frozen=True):
     """*text*: ``<kid>:<32 hex>`` for the log; *member*: 8 bytes for the store's sets."""
 
     text: str

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from gateway.accounts.account import Account
 from gateway.audit.describe import Context, session_label
 from gateway.lookups import Entered
@@ -17,30 +19,26 @@ from gateway.vocabulary.messages import Headers, Reply, RequestFacts
 from gateway.vocabulary.records import REVEALING
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Send this instead; nothing goes upstream."""
 
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Onward:
+class Onward(msgspec.Struct, frozen=True):
     """Send the request to the app with exactly these headers (Host is kept by the door)."""
 
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitBody:
+class AwaitBody(msgspec.Struct, frozen=True):
     """The decision needs the request's body: ask again when it was read. Nothing goes upstream before."""
 
 
 RequestAction = Answer | Onward | AwaitBody
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(msgspec.Struct, frozen=True):
     """Let the app's answer leave, with exactly these headers."""
 
     headers: Headers

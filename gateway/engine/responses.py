@@ -1,7 +1,8 @@
 """The second half of the road: what an answer reveals is charged and recorded before its first byte leaves."""
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway import disclosure
 from gateway.audit.describe import tell

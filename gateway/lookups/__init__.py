@@ -1,9 +1,10 @@
 """The two trips of an exchange to the store: who is this, and may this leave."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from gateway.limits.store import (
     account_keys,
@@ -29,8 +30,7 @@ Believed = dict[str, tuple[str, str]]
 """Class and establishment by account id, "" for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnterQuestion:
+class EnterQuestion(msgspec.Struct, frozen=True):
     """Who stands at the door. *credentials* are keyed hashes of the app credentials shown.
 
     Without *session_id* only the account's standing is asked (service accounts). A request is spent
@@ -47,11 +47,10 @@ class EnterQuestion:
     pending_ms: int
     spend_request: bool
     step_up_ms: int = 3_600_000
-    measures: MeasureRules = field(default_factory=MeasureRules)
+    measures: MeasureRules = msgspec.field(default_factory=MeasureRules)
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
+class Entered(msgspec.Struct, frozen=True):
     """What the store knows. *stage* None: no such live session, another app's, or the account is closed.
 
     *expired*: the session was there and outlived one of its lifetimes. *known*: for each credential
@@ -75,8 +74,7 @@ class Entered:
     device: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RevealQuestion:
+class RevealQuestion(msgspec.Struct, frozen=True):
     """What a response would disclose, and which app credentials it sets or clears.
 
     *limits* are the usual ones; *measures* says what they become under those that are in force.
@@ -92,12 +90,11 @@ class RevealQuestion:
     drop_credentials: tuple[str, ...] = ()
     step_up_ms: int = 3_600_000
     quarantine_ms: int = 0
-    measures: MeasureRules = field(default_factory=MeasureRules)
+    measures: MeasureRules = msgspec.field(default_factory=MeasureRules)
     pools: Pools = NO_POOLS
 
 
-@dataclass(frozen=True, slots=True)
-class Revealed:
+class Revealed(msgspec.Struct, frozen=True):
     """Whether it may leave. *live* False: account or session was closed meanwhile, and nothing was spent."""
 
     standing: Standing

@@ -1,7 +1,8 @@
 """Decide a request. Pure: one Situation in, one decision out, each with its reason."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from gateway.policy.policy import Flow, Strangers
 from gateway.vocabulary.decision import Challenge, Forward, Prompt, Reason, Refuse, RequestDecision
@@ -34,8 +35,7 @@ class BasicState(StrEnum):
     SERVICE_ELSEWHERE = "service-elsewhere"
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True):
     """All that a request decision looks at.
 
     *door*: the request stands at a login door (a login route, or an attempt). *name_agrees* tells, for

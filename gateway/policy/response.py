@@ -1,6 +1,6 @@
 """Decide a response. Pure: what it reveals and what that costs in, release or withhold out."""
 
-from dataclasses import dataclass
+import msgspec
 
 from gateway.policy.request import StoreState
 from gateway.vocabulary.decision import Reason, Release, ResponseDecision, Withhold
@@ -9,8 +9,7 @@ from gateway.vocabulary.limits import Asked, Exhausted, Spent
 from gateway.vocabulary.limits import Outcome as SpendOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """All that a response decision looks at, once the patients in it were charged.
 
     *readable*: the answer could be inspected. *live*: the session still lives and its account is not

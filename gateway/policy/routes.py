@@ -1,7 +1,9 @@
 """Which door of an app a request stands at. Pure; routes are tried in the order they are written."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+import msgspec
 
 from gateway.policy import params
 from gateway.policy.policy import App, Route
@@ -15,8 +17,7 @@ _PROTECTED = REVEALING | {RouteKind.BLOCKED}
 _SUFFIX = re.compile(r"(?:;[^/]*|\.[A-Za-z0-9]{1,5}|\.|%20|%00)$")
 
 
-@dataclass(frozen=True, slots=True)
-class RouteMatch:
+class RouteMatch(msgspec.Struct, frozen=True):
     """The door: *route* is None when none was declared and the app's ``otherwise`` speaks.
 
     *captures* are percent-encoded as on the wire. *alias*: another spelling of the path would have

@@ -1,7 +1,8 @@
 """Decisions as values: each names its rule and its reason, so that forgetting one shows."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from gateway.vocabulary.limits import Control
 
@@ -74,8 +75,7 @@ class Prompt(StrEnum):
     """A fresh code and the reason, within an open session."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(msgspec.Struct, frozen=True):
     """Send it upstream. *rule* names the route or rule that allowed it."""
 
     rule: str
@@ -85,8 +85,7 @@ class Forward:
     would_ask: tuple[Control, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(msgspec.Struct, frozen=True):
     """Ask the person for something first. *control*: it is past its soft bound."""
 
     rule: str
@@ -95,8 +94,7 @@ class Challenge:
     control: Control | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """Answer ourselves; nothing goes upstream. *status* is an HTTP status, *retry_after_s* at least 1."""
 
     rule: str
@@ -111,8 +109,7 @@ class Refuse:
 RequestDecision = Forward | Challenge | Refuse
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """Let the application's answer leave."""
 
     rule: str
@@ -122,8 +119,7 @@ class Release:
     would_ask: tuple[Control, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Withhold:
+class Withhold(msgspec.Struct, frozen=True):
     """Keep the application's answer; send our own page with *status* instead."""
 
     rule: str

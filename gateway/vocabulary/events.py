@@ -1,7 +1,8 @@
 """The closed catalogue of audit events."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class EventKind(StrEnum):
@@ -78,8 +79,7 @@ class EventKind(StrEnum):
     """Somebody has looked at an alert (*reference*), and says what came of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
+class AuditEvent(msgspec.Struct, frozen=True):
     """One journal entry before it has a place in the log.
 
     *at_ms* Unix milliseconds. *account* is the canonical login of the acting professional or of the

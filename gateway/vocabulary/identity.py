@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 
 class Standing(StrEnum):
     """The life of an account (behaviour, part 1). ABSENT: nobody invited this login."""
@@ -26,8 +28,7 @@ class Stage(StrEnum):
     FULL = "full"
 
 
-@dataclass(frozen=True, slots=True)
-class AccountRef:
+class AccountRef(msgspec.Struct, frozen=True):
     """One person in one realm.
 
     *name* is the canonical login (accounts.names); *id* is 32 hex digits, the keyed hash of realm
@@ -39,8 +40,7 @@ class AccountRef:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionClaims:
+class SessionClaims(msgspec.Struct, frozen=True):
     """What a gateway cookie says once its signature holds. The stage lives in the store, not here."""
 
     session_id: str

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 
 class Control(StrEnum):
     """The closed list of limits and caps: per account across the apps of a realm (behaviour, part 6), then those of
@@ -163,8 +165,7 @@ class Pools:
 NO_POOLS = Pools({})
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True):
     """What one response would spend.
 
     *opened* and *listed* are 8-byte patient members (disclosure.pseudonym), disjoint and distinct.
@@ -179,8 +180,7 @@ class Charge:
     sightings: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True):
     """The charge was committed.
 
     *near*: controls that this charge took past 80 % of their hard bound. *would*: observed controls whose hard
@@ -194,8 +194,7 @@ class Spent:
     asks: tuple[Control, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Exhausted:
+class Exhausted(msgspec.Struct, frozen=True):
     """Nothing was committed: the hard bound of *control* would have been crossed. *retry_after_s* is at least 1."""
 
     control: Control
@@ -204,8 +203,7 @@ class Exhausted:
     would_ask: tuple[Control, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """Nothing was committed: this goes past the soft bound of *control*, and no fresh code was given."""
 
     control: Control

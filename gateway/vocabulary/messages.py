@@ -1,13 +1,12 @@
 """What the rooms may see of an HTTP message."""
 
-from dataclasses import dataclass
+import msgspec
 
 Headers = tuple[tuple[str, str], ...]
 """Header lines in wire order; names in lower case, values as received without surrounding blanks."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(msgspec.Struct, frozen=True):
     """One request, after strict ingress.
 
     *path* is canonical and is the path sent upstream; *query* is the raw query string without
@@ -40,8 +39,7 @@ class RequestFacts:
         return tuple(value for key, value in self.headers if key == name)
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseFacts:
+class ResponseFacts(msgspec.Struct, frozen=True):
     """One answer of the application. *body* is as sent (still encoded), None when it is streamed."""
 
     status: int
@@ -60,8 +58,7 @@ class ResponseFacts:
         return tuple(value for key, value in self.headers if key == name)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """An answer of the gateway's own."""
 
     status: int

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 
 class RouteKind(StrEnum):
     """The doors an application declares (behaviour, part 5)."""
@@ -99,8 +101,7 @@ class Extraction:
     max_ids: int = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsSeen:
+class RecordsSeen(msgspec.Struct, frozen=True):
     """What a response reveals: clear ids, distinct, in order of appearance. Never leaves the process."""
 
     system: str

@@ -4,9 +4,10 @@ import asyncio
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.audit.checkpoint import LOG_NAME
 from gateway.audit.files import verifier_keys

@@ -1,9 +1,9 @@
 """The two trips of an exchange, on every store."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.lookups import Believed, Entered, EnterQuestion, Revealed, RevealQuestion, enter, reveal
 from gateway.valkey.client import Store, StoreEmptied

@@ -1,9 +1,9 @@
 """One event, one line: canonical, bounded, harmless."""
 
-import dataclasses
 import json
 import unicodedata
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,19 +164,19 @@ def test_a_moment_outside_the_calendar_is_named(at_ms: int) -> None:
 
 
 def test_every_field_of_the_vocabulary_has_its_place() -> None:
-    fields = {item.name for item in dataclasses.fields(AuditEvent)}
+    fields = {item.name for item in msgspec.structs.fields(AuditEvent)}
     assert set(Entry.__struct_fields__) == fields | {"at", "salt", "seq", "v"}
     assert list(Entry.__struct_fields__) == sorted(Entry.__struct_fields__)
 
 
-@pytest.mark.parametrize("name", [item.name for item in dataclasses.fields(AuditEvent)])
+@pytest.mark.parametrize("name", [item.name for item in msgspec.structs.fields(AuditEvent)])
 def test_each_field_is_recorded_under_its_own_name(name: str) -> None:
     odd: dict[str, object] = {
         "kind": EventKind.GAP, "at_ms": 5, "client_port": 5, "status": 5, "rows": 5, "bytes": 5, "opened": True,
         "patients": (PATIENT,), "categories": ("c",), "detail": (("a", "b"),),
     }  # fmt: skip
     value = odd.get(name, "text")
-    made = decode(encode(dataclasses.replace(event(), **{name: value}), seq=0, salt=SALT))[name]
+    made = decode(encode(msgspec.structs.replace(event(), **{name: value}), seq=0, salt=SALT))[name]
     assert made == {"detail": {"a": "b"}, "patients": [PATIENT], "categories": ["c"]}.get(name, value)
 
 

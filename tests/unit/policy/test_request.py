@@ -1,10 +1,9 @@
 """The request decision, row by row."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.policy.policy import Flow, Strangers
 from gateway.policy.request import BasicState, Situation, StoreState, decide_request

@@ -1,8 +1,7 @@
 """The response decision, row by row."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gateway.policy.request import StoreState
 from gateway.policy.response import Outcome, decide_response

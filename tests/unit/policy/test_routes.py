@@ -1,8 +1,7 @@
 """Which door a request stands at, where several conditions share one path."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gateway.configuration import load
 from gateway.policy import routes
