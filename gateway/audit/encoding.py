@@ -191,9 +191,7 @@ def _is_short(entry: Entry, line: bytes) -> bool:
         return True
     if entry.detail is not None and any(len(text) > MAX_FIELD_CHARS for text in entry.detail.values()):
         return False
-    return all(
-        len(text) <= MAX_FIELD_CHARS for text in (*_TEXTS(entry), *entry.categories) if text is not None
-    )
+    return max(map(len, filter(None, (*_TEXTS(entry), *entry.categories))), default=0) <= MAX_FIELD_CHARS
 
 
 def _clean(value: Any) -> Any:
