@@ -12,8 +12,9 @@ from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile_app import compile_app
 from gateway.configuration.measures import compile_measures
 from gateway.configuration.pools import compile_pools
-from gateway.configuration.schema import MainFile, RealmSpec
+from gateway.configuration.schema import MainFile
 from gateway.configuration.schema_app import AppSpec
+from gateway.configuration.schema_realm import RealmSpec
 from gateway.configuration.words import network
 from gateway.policy.paths import PathTemplate
 from gateway.policy.policy import Body, FailureBudget, Policy, Realm, SessionRules

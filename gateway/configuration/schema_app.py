@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gateway.configuration.schema import ONE_OR_MORE, Spec, whole_as
+from gateway.configuration.spec import ONE_OR_MORE, Spec, whole_as
 from gateway.configuration.words import (
     BaseUrl,
     Bytes,

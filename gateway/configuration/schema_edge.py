@@ -2,16 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from gateway.configuration.spec import Spec
 from gateway.configuration.words import Address, FilePath, Name, Port
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class FrontSpec(_Spec):
+class FrontSpec(Spec):
     """What `ecluse edge config` writes into the front proxy's configuration."""
 
     certificate: FilePath
@@ -26,7 +23,7 @@ class FrontSpec(_Spec):
     """TCP port that leads to HTTPS."""
 
 
-class EdgeSpec(_Spec):
+class EdgeSpec(Spec):
     """The check that a front proxy asks about requests whose answers need not be seen."""
 
     socket: FilePath | None = None

@@ -10,7 +10,7 @@ from gateway.configuration import load
 from gateway.configuration.checks import check_realm
 from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile import identify
-from gateway.configuration.schema import ClassSpec, RealmSpec
+from gateway.configuration.schema_realm import ClassSpec, RealmSpec
 from gateway.policy.caps import CapBound, CapRule
 from gateway.policy.policy import App, Basic, Flow, PathAllowance, Policy, Strangers
 from gateway.vocabulary.identity import NameMapping
