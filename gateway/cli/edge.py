@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gateway import telemetry
+from gateway.audit.drafts import NotWritten, text_draft
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
 from gateway.cli.loading import load_or_exit
@@ -107,19 +108,9 @@ def config_(proxy: str, into: Path | None, config_path: str) -> int:
             click.echo(f"# --- {name}\n{text}" if len(files) > 1 else text, nl=False)
             continue
         try:
-            _write(into / name, text)
-        except OSError as error:
-            fail(f"{into / name} cannot be written: {error.strerror}", EXIT_FAULT)
+            with text_draft(into / name) as file:
+                file.write(text)
+        except NotWritten as error:
+            fail(str(error), EXIT_FAULT)
         click.echo(f"{into / name} is written.")
     return EXIT_DONE
-
-
-def _write(path: Path, text: str) -> None:
-    """Put *text* in place of *path* at once, for its owner alone."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(text)
-    fresh.replace(path)

@@ -1,6 +1,5 @@
 """limits.lua against the oracles, on random histories and at the edges, on every store."""
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,7 +19,6 @@ from gateway.limits.store import (
 )
 from gateway.limits.widened import widened
 from gateway.valkey.client import Store
-from gateway.valkey.library import compose, read
 from gateway.vocabulary.limits import (
     ACCOUNT_CONTROLS,
     WINDOW_S,
@@ -34,9 +32,9 @@ from gateway.vocabulary.limits import (
     Outcome,
     Spent,
 )
+from tests.stores.timed import NOW_US, members, new_account, timed_library
 from tests.unit.limits.ledger import Ledger
 
-# The product takes its time from the server; this registration of the same text takes it as an argument.
 TIMED = """
 redis.register_function('timed_spend', function(keys, args)
   local opened, listed, n = {}, {}, tonumber(args[9])
@@ -51,8 +49,6 @@ redis.register_function('timed_spend', function(keys, args)
     tonumber(args[11]))
 end)
 """
-NOW_US = 1_790_000_000_000_000
-numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -95,18 +91,8 @@ class Timed:
 
 @pytest.fixture(scope="module")
 def timed(store_url: str) -> Iterator[Timed]:
-    library = compose([read("limits/lua/limits.lua"), read("limits/lua/pools.lua"), TIMED])
-    with redis.Redis(unix_socket_path=store_url.removeprefix("unix://"), protocol=2) as client:
-        client.execute_command("FUNCTION", "LOAD", "REPLACE", library.source)
+    with timed_library(store_url, TIMED) as (client, library):
         yield Timed(client, library.wire_name("timed_spend"))
-
-
-def new_account() -> str:
-    return f"{next(numbers):032x}"
-
-
-def members(count: int, first: int = 0) -> tuple[bytes, ...]:
-    return tuple(number.to_bytes(8, "big") for number in range(first, first + count))
 
 
 POOL = members(25)
