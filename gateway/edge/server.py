@@ -1,4 +1,4 @@
-"""Where the check listens, and one process that answers there: uvicorn with httptools, and little of it."""
+"""Where the check listens, and one process that answers there."""
 
 import asyncio
 import contextlib
@@ -8,25 +8,24 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-
-import uvicorn
 
 from gateway import telemetry
 from gateway.assembly.services import note, open_services
 from gateway.audit.writer import AuditUnavailable
 from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, EdgeSettings, Loaded, Settings, load
+from gateway.edge.answers import LONGEST_BYTES
 from gateway.edge.check import Check
 from gateway.edge.service import Service
+from gateway.edge.wire import BACKLOG, Wire
 from gateway.engine import Engine
 from gateway.engine.services import Services
 from gateway.vocabulary.events import EventKind
 
-_BACKLOG = 2_048
-_KEEP_ALIVE_S = 75
 _SOCKET_MODE = 0o660
+_OWN_BYTES = 4_096
 _LOOK_S = 1.0
 
 
@@ -58,7 +57,7 @@ def listen(edge: EdgeSettings) -> list[socket.socket]:
         place = edge.socket if not opened else f"{edge.address}:{edge.port}"
         raise CannotListen(f"the check cannot listen on {place}: {why}; see gateway.edge") from error
     for one in opened:
-        one.listen(_BACKLOG)
+        one.listen(BACKLOG)
         one.setblocking(False)
     return opened
 
@@ -91,14 +90,6 @@ def _answers(path: Path) -> bool:
         return True
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to us: SIGTERM drains, SIGHUP reloads."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-
 async def run(
     loaded: Loaded, sockets: list[socket.socket], number: int, orphaned: Callable[[], bool]
 ) -> None:
@@ -119,49 +110,35 @@ async def run(
     loop.add_signal_handler(signal.SIGHUP, asked.set)
     async with open_services(loaded, writer=f"edge-{number}") as services:
         await services.audit.append(note(services, EventKind.STARTED, ("door", "edge")))
-        server = _Server(_config(Service(Check(Engine(services)), secret), loaded))
-        watch = spawn(_watch(server, services, settings, stopping, asked, orphaned), "edge watch")
+        service = Service(Check(Engine(services)), secret)
+        wire = Wire(service.respond, service.too_large, _most_bytes(loaded))
         # What is here now stays: the collector need not walk through it again during a question.
         gc.collect()
         gc.freeze()
-        telemetry.log().info("edge_ready", process=number, policy_id=loaded.policy.policy_id)
         try:
-            await server.serve(sockets=sockets)
+            await wire.open(sockets)
+            telemetry.log().info("edge_ready", process=number, policy_id=loaded.policy.policy_id)
+            await _watch(services, settings, stopping, asked, orphaned)
+            await wire.close(services.policy.drain_s)
         finally:
-            watch.cancel()
             services.stopping = True
             with contextlib.suppress(AuditUnavailable):
                 await services.audit.append(note(services, EventKind.STOPPED, ("door", "edge")))
 
 
-def _config(app: Service, loaded: Loaded) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        loop="none",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        # It would believe the address of the client and forget that of the asker.
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=loaded.policy.drain_s,
-    )
+def _most_bytes(loaded: Loaded) -> int:
+    """Return how long a question's head may be: a request's, and what front proxies say of it or bring back to us."""
+    return loaded.policy.max_header_bytes + loaded.policy.max_url_bytes + LONGEST_BYTES + _OWN_BYTES
 
 
 async def _watch(
-    server: uvicorn.Server,
     services: Services,
     settings: Settings,
     stopping: asyncio.Event,
     asked: asyncio.Event,
     orphaned: Callable[[], bool],
 ) -> None:
-    """Reload when *asked*; end the server when *stopping*, or when nobody looks after us any more."""
+    """Reload when *asked*; return when *stopping*, or when nobody looks after us any more."""
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_S):
@@ -170,8 +147,7 @@ async def _watch(
             asked.clear()
             await reload(services, settings)
         if orphaned():
-            break
-    server.should_exit = True
+            return
 
 
 async def _either(one: asyncio.Event, other: asyncio.Event) -> None:

@@ -64,6 +64,11 @@ class Engine:
         facts = arrivals.facts_of(admitted, request_id=request_id, received_ms=now_ms, body=body)
         return admitted, self.begin(facts)
 
+    def open(self, admitted: Admitted, body: bytes | None = None) -> Exchange | Answer:
+        """Open the exchange of what was admitted under the policy of this moment, as ``arrive`` does."""
+        request_id, now_ms = self.services.entropy.hex(16), self.services.clock.now_ms()
+        return self.begin(arrivals.facts_of(admitted, request_id=request_id, received_ms=now_ms, body=body))
+
     def unread(self) -> RequestFacts:
         """Return what may be said of a request of which nothing is believed."""
         return arrivals.unread(self.services.entropy.hex(16), self.services.clock.now_ms())
