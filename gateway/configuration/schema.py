@@ -7,6 +7,7 @@ from pydantic import Field
 from gateway.configuration.schema_alerts import AlertsSpec
 from gateway.configuration.schema_edge import EdgeSpec
 from gateway.configuration.schema_measures import PlanBlancSpec, PostureSpec
+from gateway.configuration.schema_metrics import MetricsSpec
 from gateway.configuration.schema_offsite import PublishSpec, WitnessSpec
 from gateway.configuration.schema_pools import PoolsSpec
 from gateway.configuration.schema_signals import SignalsSpec
@@ -21,7 +22,6 @@ from gateway.configuration.words import (
     ListenPort,
     Name,
     NetworkText,
-    Port,
     Prefix,
     Text,
     WorkerCount,
@@ -48,15 +48,6 @@ class ListenSpec(Spec):
     """The gateway's own certificate; without it plain HTTP is spoken, to a proxy on the same machine."""
 
 
-class MetricsSpec(Spec):
-    """Prometheus metrics and health answers, on a port of their own."""
-
-    address: Address = "127.0.0.1"
-    """IP address to listen on."""
-    port: Port
-    """TCP port of `/metrics`, `/healthz` and `/readyz`."""
-
-
 class GatewaySpec(Spec):
     """The process itself."""
 
@@ -81,7 +72,8 @@ class GatewaySpec(Spec):
     workers: WorkerCount | None = None
     """Inspectors on the one port, under a supervisor; `auto`: one a core. One process without it when left out."""
     worker_memory_bytes: Annotated[int, Field(ge=50_000_000)] | None = None
-    """Resident memory past which a worker is drained and replaced by a fresh one; no bound when left out."""
+    """Resident memory past which a worker, or a process of the edge, is drained and replaced by a fresh one; no bound
+    when left out."""
     max_request_bytes: Bytes = 10_000_000
     """Longest request body; a longer one is refused with 413."""
     max_header_bytes: Annotated[int, Field(ge=1_024, le=1_048_576)] = 32_768

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gateway.configuration.schema_metrics import MetricsSpec
 from gateway.configuration.spec import Spec
 from gateway.configuration.words import Address, FilePath, Name, Port
 
@@ -37,6 +38,8 @@ class EdgeSpec(Spec):
     secret_file: FilePath | None = None
     """File of mode 0600 that holds the secret by which the check knows its front proxy, 32 characters or more."""
     processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that answer; each writes a log of its own."""
+    """Processes that answer, under a supervisor; each writes a log of its own."""
+    metrics: MetricsSpec | None = None
+    """Metrics and health answers of the check; none are served without it."""
     front: FrontSpec | None = None
     """The front proxy's side; needed by `ecluse edge config`."""

@@ -6,8 +6,7 @@ the connection ends.
 """
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway import telemetry
@@ -21,13 +20,12 @@ Answer = tuple[bytes, bool]
 Respond = Callable[[bytes, Peer], Awaitable[Answer]]
 """Answers one head. When it raises, the answer is a 503."""
 
-BACKLOG = 2_048
 HEAD_S = 10.0
 """How long a head may take from its first byte."""
 IDLE_S = 75.0
 """How long a connection may be idle: longer than front proxies keep one."""
 _LOOK_S = 1.0
-_LINGER_S = 0.5
+LINGER_S = 0.5
 _TOO_LARGE = calm_answer(431)
 _FAULT = calm_answer(503)
 _LAST = b"\r\nconnection: close\r\n"
@@ -54,35 +52,33 @@ class Wire:
         self.connections: set[Connection] = set()
         self._head_s = head_s
         self._idle_s = idle_s
-        self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
 
-    async def open(self, sockets: Sequence[socket.socket]) -> None:
-        """Take connections from *sockets*, which listen."""
-        for one in sockets:
-            made = await self.loop.create_server(lambda: Connection(self), sock=one, backlog=BACKLOG)
-            self._servers.append(made)
-        self._look()
+    def connection(self) -> "Connection":
+        """Return what a fresh connection is given to."""
+        if self._timer is None:
+            self._look()
+        return Connection(self)
 
-    async def close(self, within_s: float) -> None:
-        """Take no more connections, answer what was asked, and end; what is not done *within_s* is cut.
+    async def close(self, within_s: float, idle_s: float = LINGER_S) -> int:
+        """Answer what was asked, and end; return how many were cut, since they were not done *within_s*.
 
-        Every answer says that it is the last one of its connection. Idle connections stay a moment: a question may
-        be on its way.
+        Nobody gives this wire connections any more. Every answer says that it is the last one of its connection.
+        Idle connections stay for *idle_s*: a question may be on its way.
         """
         self.draining = True
-        for server in self._servers:
-            server.close()
         end_s = self.loop.time() + within_s
-        await self._emptied(min(_LINGER_S, within_s))
+        await self._emptied(min(idle_s, within_s))
         for connection in [one for one in self.connections if not one.busy]:
             connection.end()
         await self._emptied(max(0.0, end_s - self.loop.time()))
-        for connection in [*self.connections]:
+        left = [*self.connections]
+        for connection in left:
             connection.cut()
         if self._timer is not None:
             self._timer.cancel()
+        return len(left)
 
     async def _emptied(self, within_s: float) -> None:
         self._empty.clear()

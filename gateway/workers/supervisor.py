@@ -7,7 +7,6 @@ replacement for memory) is done one after the other.
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.valkey.embedded import Embedded
+from gateway.vocabulary.running import Door
 from gateway.workers import port
 from gateway.workers.beside import beside
 from gateway.workers.crew import Crew, all_of
@@ -29,6 +29,8 @@ from gateway.workers.worker import State, Worker
 KEEPER_AFTER_S = 10.0
 """The keeper begins when the rush of a start is over."""
 WATCHER_AFTER_S = 1.0
+_SERVES = {Door.INSPECTOR: "gateway_ready", Door.EDGE: "edge_serves"}
+_STOPPED = {Door.INSPECTOR: "gateway_stopped", Door.EDGE: "edge_stopped"}
 ANSWER_S = 30.0
 SCRAPE_S = 2.0
 
@@ -58,8 +60,9 @@ class Supervisor(Crew):
         loop.add_signal_handler(signal.SIGHUP, lambda: spawn(self.reload(), "reload"))
         loop.add_signal_handler(signal.SIGUSR2, lambda: spawn(self.restart(), "rolling restart"))
         async with AsyncExitStack() as stack:
-            taken = stack.enter_context(port.take(plan.address, plan.port))
-            self.listening = taken.fileno()
+            places = port.Places(plan.address, plan.port, plan.socket, plan.group)
+            stack.callback(places.close)
+            self.listening = tuple(one.fileno() for one in places.sockets)
             if plan.metrics_port is not None:
                 probes = await self._open_probes(plan.metrics_address, plan.metrics_port)
                 stack.callback(probes.close)
@@ -69,31 +72,30 @@ class Supervisor(Crew):
                 stack.push_async_callback(store.stop)
             try:
                 await self.begin_all()
-                await self._serve(stack, taken)
+                await self._serve(stack, places)
             finally:
                 self.stop_asked.set()
                 notify("STOPPING=1")
                 # Whoever still accepts does so for the last time; nobody is let wait in a queue that is left.
-                taken.close()
+                places.close()
                 await self.stop_all()
-                for path in (plan.pid_file, plan.status_file):
+                for path in (plan.files.pid, plan.files.workers):
                     path.unlink(missing_ok=True)
-                telemetry.log().info("gateway_stopped")
+                telemetry.log().info(_STOPPED[plan.door])
 
-    async def _serve(self, stack: AsyncExitStack, taken: socket.socket) -> None:
+    async def _serve(self, stack: AsyncExitStack, places: port.Places) -> None:
         if self.stop_asked.is_set():
             return
         plan, serving = self.plan, self.serving()
         self.is_up = True
         self.policy_id = serving[0].policy_id if serving else plan.policy_id
-        host, real_port = taken.getsockname()[:2]
-        plan.pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
+        plan.files.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
         for work in (self.watch(), keep_watchdog(), self._agree()):
             stack.callback(spawn(work, "supervisor").cancel)
         notify("READY=1")
         self._tell_status()
         telemetry.log().info(
-            "gateway_ready", address=host, port=real_port, policy_id=self.policy_id, workers=plan.workers
+            _SERVES[plan.door], **places.shown(), policy_id=self.policy_id, workers=plan.workers
         )
         async with _others(plan):
             await self.stop_asked.wait()
@@ -122,7 +124,7 @@ class Supervisor(Crew):
     async def _reload_and_tell(self) -> bool:
         notify_reloading()
         outcome = await self._reload_all()
-        _write(self.plan.reload_file, outcome)
+        _write(self.plan.files.reload, outcome)
         notify("READY=1")
         self._tell_status()
         return outcome["loaded"] is True
@@ -157,7 +159,7 @@ class Supervisor(Crew):
         async with self.changing:
             notify_reloading()
             outcome = await self._restart_all()
-            _write(self.plan.restart_file, outcome)
+            _write(self.plan.files.restart, outcome)
             notify("READY=1")
             self._tell_status()
             telemetry.log().info("workers_restarted", complete=outcome["restarted"])
@@ -216,7 +218,7 @@ class Supervisor(Crew):
             {"worker": each.number, "pid": each.process.pid, "state": each.state, "policy_id": each.policy_id}
             for each in sorted(self.workers, key=lambda one: one.number)
         ]
-        _write(self.plan.status_file, {"pid": os.getpid(), "workers": shown})
+        _write(self.plan.files.workers, {"pid": os.getpid(), "workers": shown})
 
 
 @asynccontextmanager

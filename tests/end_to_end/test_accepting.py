@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from addons.accepting import Acceptor
+from gateway.workers.accepting import Acceptor, streamed
 from gateway.workers.port import take
 from gateway.workers.standings import Standings
 
@@ -24,7 +24,7 @@ class Party:
     served: int = 0
 
     def __post_init__(self) -> None:
-        self.acceptor = Acceptor(self.listening, self.serve, self.is_my_turn)
+        self.acceptor = Acceptor(self.listening, lambda: streamed(self.serve), self.is_my_turn)
 
     def is_my_turn(self) -> bool:
         return self.standings.is_my_turn(len(self.held) + self.acceptor.pending)
