@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from gateway import telemetry
 from gateway.edge import claims
 from gateway.edge.heads import Head
+from gateway.edge.repeats import Repeat, repeat_of
 from gateway.engine import Answer, Engine, Exchange, Onward
 from gateway.ingress import Admitted, RawHead
+from gateway.lookups import Entering
 from gateway.pages.calm import calm_body, calm_headers
 from gateway.policy.inspection import SEEN_ELSEWHERE, why_inspected
 from gateway.policy.policy import Policy
@@ -40,12 +42,15 @@ class Standing:
 class Question:
     """A question of the front proxy's, and what its bytes alone decide: that is found out once for each policy."""
 
-    __slots__ = ("asked", "head", "standing")
+    __slots__ = ("asked", "head", "passed", "repeat", "standing", "written")
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.asked: RawHead | claims.Fault = claims.read(head.fields)
         self.standing: Standing | None = None
+        self.repeat: Repeat | None = None
+        self.passed: Passed | None = None
+        self.written: tuple[Passed, bytes] | None = None
 
 
 class Check:
@@ -58,10 +63,17 @@ class Check:
         """Decide the request that *question* describes; the asker is known to be the front proxy."""
         exchange: Exchange | None = None
         try:
+            entering, repeat = Entering(), question.repeat
+            if repeat is not None and question.passed is not None and repeat.holds(self.engine):
+                entering.prepared = repeat.prepared
+                if await entering.ask(self.engine.services.store) == repeat.reply:
+                    repeat.counter.inc()
+                    return question.passed
             arrived = self._arrive(question)
             if not isinstance(arrived, Exchange):
                 return arrived
             exchange = arrived
+            exchange.entering = entering
             return await self._decide(exchange, question)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
             telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)
@@ -107,7 +119,9 @@ class Check:
             or decision.reason not in _PASSING
         ):
             return self._misrouted(exchange)
-        return Passed(tuple([line for line in action.headers if line[0] in CREDENTIALS]))
+        passed = Passed(tuple([line for line in action.headers if line[0] in CREDENTIALS]))
+        question.repeat, question.passed = repeat_of(self.engine, exchange), passed
+        return passed
 
     def _must_be_seen(self, exchange: Exchange) -> bool:
         match = exchange.match

@@ -71,7 +71,7 @@ class Service:
             return await self._brief(question)
         if path == CHECK or path.startswith(CHECK + "/"):
             decided = await self._check.decide(question)
-            return _passed(decided) if isinstance(decided, Passed) else _reply(decided)
+            return self._passed(question, decided) if isinstance(decided, Passed) else _reply(decided)
         if path == ANSWER:
             return _reply(self._kept(question.head.fields))
         return _written(404, (), b"")
@@ -79,9 +79,16 @@ class Service:
     async def _brief(self, question: Question) -> bytes:
         decided = await self._check.decide(question)
         if isinstance(decided, Passed):
-            return _passed(decided)
+            return self._passed(question, decided)
         packed = answers.pack(self._check.engine.services.keys.session, decided)
         return _written(403, ((ANSWER_HEADER, packed),), b"")
+
+    def _passed(self, question: Question, passed: Passed) -> bytes:
+        if question.written is not None and question.written[0] is passed:
+            return question.written[1]
+        written = _passed(passed)
+        question.written = (passed, written)
+        return written
 
     def _kept(self, fields: Fields) -> Reply:
         shown = [value for name, value in fields if name == ANSWER_HEADER]
