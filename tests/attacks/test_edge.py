@@ -254,7 +254,7 @@ async def test_a_fault_or_a_store_that_is_down_lets_nothing_pass(
     )
     for error, kind, reason in failures:
         with monkeypatch.context() as patch:
-            patch.setattr(type(store), "call", failing(error))
+            patch.setattr(type(store), "ask", failing(error))
             got = await asker.ask("/annuaire")
         assert got.status == 503
         assert (await asker.gate.events(kind))[-1]["reason"] == reason
