@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 
 from gateway.engine import Engine, Exchange
-from gateway.policy.policy import Policy
+from gateway.policy.policy import Policy, Route
+from gateway.policy.routes import RouteMatch
 from gateway.valkey.client import Prepared
 from gateway.vocabulary.decision import Forward, Reason
 
@@ -19,18 +20,24 @@ _MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
-    """A request passed under *policy* by *reply*, the store's to *prepared*.
+class Repeat[Passed]:
+    """A request stood at *route* under *policy* and has *passed* by *reply*, the store's to *prepared*.
 
     It holds from *since_ms* until before *until_ms* (Unix milliseconds). *counter* counts such decisions.
     """
 
     policy: Policy
+    route: Route
+    passed: Passed
     prepared: Prepared
     reply: object
     since_ms: int
     until_ms: int
     counter: Counter
+
+    def fits(self, match: RouteMatch) -> bool:
+        """Tell whether *match* is the same door and, as then, nothing is amiss with it."""
+        return match.route is self.route and not match.alias and not match.unknown_method
 
     def holds(self, engine: Engine) -> bool:
         """Tell whether the same reply would be decided in the same way now."""
@@ -42,13 +49,15 @@ class Repeat:
         )
 
 
-def repeat_of(engine: Engine, exchange: Exchange) -> Repeat | None:
-    """Return what may be taken again of *exchange*, which has passed; None when nothing may.
+def repeat_of[Passed](engine: Engine, exchange: Exchange, passed: Passed) -> Repeat[Passed] | None:
+    """Return what may be taken again of *exchange*, which has *passed*; None when nothing may.
 
     Only a full session's: it has a reply of the store that names it. What was to be recorded is decided anew.
     """
-    decision, entering, claims = exchange.decision, exchange.entering, exchange.claims
+    decision, entering, claims, match = exchange.decision, exchange.entering, exchange.claims, exchange.match
     if not isinstance(decision, Forward) or decision.reason is not Reason.SESSION_FULL or claims is None:
+        return None
+    if match is None or match.route is None or match.alias or exchange.login is not None:
         return None
     if decision.near or decision.would or decision.would_ask:
         return None
@@ -63,6 +72,8 @@ def repeat_of(engine: Engine, exchange: Exchange) -> Repeat | None:
         ends_ms.append((received_ms // _MINUTE_MS + 1) * _MINUTE_MS)
     return Repeat(
         exchange.policy,
+        match.route,
+        passed,
         entering.prepared,
         entering.reply,
         received_ms,

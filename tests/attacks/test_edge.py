@@ -261,7 +261,7 @@ async def test_a_fault_or_a_store_that_is_down_lets_nothing_pass(
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "begin", None)
         patch.setattr(Engine, "faulted", None)
-        got = await asker.ask("/annuaire")
+        got = await asker.ask("/annuaire", ("accept-language", "fr-FR"))
     assert (got.status, b"indisponible" in got.body) == (503, True)
     assert (await asker.ask("/annuaire")).status == 200
     asker.gate.services.stopping = True
