@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from gateway import telemetry
 from gateway.edge import claims
-from gateway.edge.heads import Head
+from gateway.edge.repeats import Repeat, repeat_of
 from gateway.engine import Answer, Engine, Exchange, Onward
 from gateway.ingress import Admitted, RawHead
+from gateway.lookups import Entering
 from gateway.pages.calm import calm_body, calm_headers
 from gateway.policy.inspection import SEEN_ELSEWHERE, why_inspected
 from gateway.policy.policy import Policy
@@ -37,14 +38,23 @@ class Standing:
     match: RouteMatch
 
 
+class Asker:
+    """Whoever asks with the same lines, whatever the address: what was decided of them, by the door's name."""
+
+    __slots__ = ("repeats",)
+
+    def __init__(self) -> None:
+        self.repeats: dict[str, Repeat[Passed]] = {}
+
+
 class Question:
     """A question of the front proxy's, and what its bytes alone decide: that is found out once for each policy."""
 
-    __slots__ = ("asked", "head", "standing")
+    __slots__ = ("asked", "asker", "standing")
 
-    def __init__(self, head: Head) -> None:
-        self.head = head
-        self.asked: RawHead | claims.Fault = claims.read(head.fields)
+    def __init__(self, asked: RawHead | claims.Fault, asker: Asker) -> None:
+        self.asked = asked
+        self.asker = asker
         self.standing: Standing | None = None
 
 
@@ -58,14 +68,36 @@ class Check:
         """Decide the request that *question* describes; the asker is known to be the front proxy."""
         exchange: Exchange | None = None
         try:
-            arrived = self._arrive(question)
-            if not isinstance(arrived, Exchange):
-                return arrived
-            exchange = arrived
+            entering = Entering()
+            if question.standing is None or question.standing.policy is not self.engine.policy:
+                arrived = self._arrive(question)
+                if not isinstance(arrived, Exchange):
+                    return arrived
+                exchange = arrived
+            repeat = self._repeat(question)
+            if repeat is not None:
+                entering.prepared = repeat.prepared
+                if await entering.ask(self.engine.services.store) == repeat.reply:
+                    repeat.counter.inc()
+                    return repeat.passed
+            if exchange is None or exchange.policy is not self.engine.policy:
+                arrived = self._arrive(question)
+                if not isinstance(arrived, Exchange):
+                    return arrived
+                exchange = arrived
+            exchange.entering = entering
             return await self._decide(exchange, question)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
             telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)
             return self._fault(exchange)
+
+    def _repeat(self, question: Question) -> "Repeat[Passed] | None":
+        """Return what was decided of the same lines at the same door, if it would still be decided so."""
+        if question.standing is None:
+            return None
+        match = question.standing.match
+        repeat = question.asker.repeats.get(match.rule)
+        return repeat if repeat is not None and repeat.fits(match) and repeat.holds(self.engine) else None
 
     def _arrive(self, question: Question) -> Exchange | Reply:
         standing = question.standing
@@ -107,7 +139,11 @@ class Check:
             or decision.reason not in _PASSING
         ):
             return self._misrouted(exchange)
-        return Passed(tuple([line for line in action.headers if line[0] in CREDENTIALS]))
+        passed = Passed(tuple([line for line in action.headers if line[0] in CREDENTIALS]))
+        repeat = repeat_of(self.engine, exchange, passed)
+        if repeat is not None:
+            question.asker.repeats[repeat.route.name] = repeat
+        return passed
 
     def _must_be_seen(self, exchange: Exchange) -> bool:
         match = exchange.match

@@ -38,10 +38,13 @@ class HeadFault:
 class _Gathered:
     """What httptools calls for each piece."""
 
-    __slots__ = ("begun", "ended", "fields", "url")
+    __slots__ = ("begun", "ended", "fields", "keeps", "method", "parser", "url", "version")
 
     def __init__(self) -> None:
-        self.url = b""
+        self.parser = httptools.HttpRequestParser(self)
+        self.url = self.method = b""
+        self.version = ""
+        self.keeps = False
         self.fields: list[tuple[bytes, bytes]] = []
         self.begun = 0
         self.ended = 0
@@ -58,6 +61,11 @@ class _Gathered:
         """Keep a line."""
         self.fields.append((name.lower(), value))
 
+    def on_headers_complete(self) -> None:
+        """Keep what the parser forgets when the message ends."""
+        self.method, self.version = self.parser.get_method(), self.parser.get_http_version()
+        self.keeps = self.parser.should_keep_alive()
+
     def on_message_complete(self) -> None:
         """Count a message that ends."""
         self.ended += 1
@@ -71,10 +79,9 @@ def read(raw: bytes) -> Head | HeadFault:
     if b"\r\n " in raw or b"\r\n\t" in raw:
         return HeadFault("folded-line")
     gathered = _Gathered()
-    parser = httptools.HttpRequestParser(gathered)
     upgrade = False
     try:
-        parser.feed_data(raw)
+        gathered.parser.feed_data(raw)
     except httptools.HttpParserUpgrade:
         upgrade = True
     except httptools.HttpParserError:
@@ -88,9 +95,7 @@ def read(raw: bytes) -> Head | HeadFault:
         return HeadFault("not-one-message")
     if len(fields) > MAX_FIELDS:
         return HeadFault("too-many-lines")
-    version = parser.get_http_version()
-    if version not in {"1.0", "1.1"}:
+    if gathered.version not in {"1.0", "1.1"}:
         return HeadFault("version")
     path = gathered.url.partition(b"?")[0].decode("latin-1")
-    last = body or upgrade or not parser.should_keep_alive()
-    return Head(path, fields, parser.get_method() == b"HEAD", last)
+    return Head(path, fields, gathered.method == b"HEAD", body or upgrade or not gathered.keeps)

@@ -5,11 +5,12 @@ is ignored, since Envoy appends the address asked for. ``/brief`` is for nginx, 
 through: 200 as before, or 403 with the reply in a header. ``/answer`` gives that reply back.
 """
 
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from gateway import telemetry
 from gateway.edge import answers, claims, heads
-from gateway.edge.check import CREDENTIALS, Check, Passed, Question
+from gateway.edge.check import CREDENTIALS, Asker, Check, Passed, Question
 from gateway.edge.wire import Answer, Peer
 from gateway.ingress import Fields
 from gateway.pages.calm import calm_body, calm_headers
@@ -24,8 +25,17 @@ DROP_HEADER = b"x-envoy-auth-headers-to-remove"
 
 _PHRASES = {one.value: one.phrase for one in HTTPStatus}
 _THE_WIRES = frozenset({b"content-length", b"connection"})
-_KNOWN = 2_048
+_MOST_KNOWN = 2_048
 _KNOWN_BYTES = 4_096
+
+
+@dataclass(slots=True)
+class _Known:
+    """A head that was read, and its question; *written*: what passed, and its answer's bytes."""
+
+    head: heads.Head
+    question: Question | None = None
+    written: tuple[Passed, bytes] | None = None
 
 
 class Service:
@@ -34,15 +44,21 @@ class Service:
     def __init__(self, check: Check, secret: bytes | None) -> None:
         self._check = check
         self._secret = secret
-        self._known: dict[bytes, Question] = {}
+        self._known: dict[bytes, _Known] = {}
+        self._askers: dict[Fields, Asker] = {}
+        self._policy = check.engine.policy
 
     async def respond(self, raw: bytes, peer: Peer) -> Answer:
         """Answer one head as `Wire` frames it; no body is read.
 
         Heads of the front proxy that were well formed are remembered, bounded: the same bytes are read once.
         """
-        question = self._known.get(raw)
-        if question is None:
+        if self._policy is not self._check.engine.policy:
+            self._known.clear()
+            self._askers.clear()
+            self._policy = self._check.engine.policy
+        known = self._known.get(raw)
+        if known is None:
             head = heads.read(raw)
             if isinstance(head, heads.HeadFault):
                 self._refuse(400, peer)
@@ -51,35 +67,41 @@ class Service:
                 telemetry.log().error("not_the_front_proxy")
                 self._refuse(403, peer)
                 return _written(403, (), b""), head.last
-            question = Question(head)
-            if not head.last and len(raw) <= _KNOWN_BYTES and head.path != ANSWER:
-                if len(self._known) >= _KNOWN:
-                    del self._known[next(iter(self._known))]
-                self._known[raw] = question
-        answer = await self._answered(question)
-        if question.head.without_body:
+            known = self._read(head, remember=len(raw) <= _KNOWN_BYTES)
+            if known.question is not None and not head.last and len(raw) <= _KNOWN_BYTES:
+                _bounded(self._known)[raw] = known
+        answer = await self._answered(known)
+        if known.head.without_body:
             answer = answer[: answer.index(heads.END) + len(heads.END)]
-        return answer, question.head.last
+        return answer, known.head.last
+
+    def _read(self, head: heads.Head, *, remember: bool) -> _Known:
+        if head.path != BRIEF and not _is_check(head.path):
+            return _Known(head)
+        lines = tuple(line for line in head.fields if line[0] != claims.URI)
+        asker = self._askers.get(lines)
+        if asker is None:
+            asker = Asker()
+            if remember:
+                _bounded(self._askers)[lines] = asker
+        return _Known(head, Question(claims.read(head.fields), asker))
 
     def too_large(self, peer: Peer) -> None:
         """Record that a head was longer than any may be."""
         self._refuse(431, peer)
 
-    async def _answered(self, question: Question) -> bytes:
-        path = question.head.path
-        if path == BRIEF:
-            return await self._brief(question)
-        if path == CHECK or path.startswith(CHECK + "/"):
-            decided = await self._check.decide(question)
-            return _passed(decided) if isinstance(decided, Passed) else _reply(decided)
-        if path == ANSWER:
-            return _reply(self._kept(question.head.fields))
-        return _written(404, (), b"")
-
-    async def _brief(self, question: Question) -> bytes:
-        decided = await self._check.decide(question)
+    async def _answered(self, known: _Known) -> bytes:
+        if known.question is None:
+            return (
+                _reply(self._kept(known.head.fields)) if known.head.path == ANSWER else _written(404, (), b"")
+            )
+        decided = await self._check.decide(known.question)
         if isinstance(decided, Passed):
-            return _passed(decided)
+            if known.written is None or known.written[0] is not decided:
+                known.written = (decided, _passed(decided))
+            return known.written[1]
+        if known.head.path != BRIEF:
+            return _reply(decided)
         packed = answers.pack(self._check.engine.services.keys.session, decided)
         return _written(403, ((ANSWER_HEADER, packed),), b"")
 
@@ -94,6 +116,17 @@ class Service:
     def _refuse(self, status: int, peer: Peer) -> None:
         """Tell the log that bytes were refused which are no question of the front proxy's."""
         self._check.engine.refused_on_the_wire(status, *peer)
+
+
+def _is_check(path: str) -> bool:
+    return path == CHECK or path.startswith(CHECK + "/")
+
+
+def _bounded[Key, Value](kept: dict[Key, Value]) -> dict[Key, Value]:
+    """Make room for one more: the oldest goes."""
+    if len(kept) >= _MOST_KNOWN:
+        del kept[next(iter(kept))]
+    return kept
 
 
 def _passed(passed: Passed) -> bytes:

@@ -19,7 +19,7 @@ from gateway.valkey.library import Library, compose
 from gateway.valkey.link import Argument, Link, NotUsable, StoreUnavailable, pack
 from gateway.valkey.sentinel import Direct, Sentinels, ThroughSentinels
 
-__all__ = ("Argument", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
+__all__ = ("Argument", "Prepared", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
 
 _WATCH_S = 1.0
 _FENCE = ("ecluse_fence", "ecluse:fence")
@@ -27,6 +27,23 @@ _FENCE = ("ecluse_fence", "ecluse:fence")
 
 class StoreEmptied(Exception):
     """The store answers, but it is empty or another one. Only ``ecluse store adopt`` or a restore mends that."""
+
+
+class Prepared:
+    """A call that is put again and again, always the same: its bytes are made once for each store."""
+
+    __slots__ = ("args", "function", "keys", "packed", "store_id")
+
+    def __init__(self, function: str, keys: Sequence[Argument], args: Sequence[Argument]) -> None:
+        self.function = function
+        self.keys = keys
+        self.args = args
+        self.packed = b""
+        self.store_id = ""
+
+    def same(self, other: "Prepared") -> bool:
+        """Tell whether *other* asks the very same."""
+        return (self.function, self.keys, self.args) == (other.function, other.keys, other.args)
 
 
 class Store:
@@ -138,24 +155,30 @@ class Store:
                 replicas. It may have been done.
             StoreEmptied: the store is not the one this node knows.
         """
+        return await self._timed(function, self._packed(function, keys, args), confirmed)
+
+    async def ask(self, prepared: Prepared) -> Any:
+        """Run a call that was prepared, as `call` does.
+
+        Raises:
+            StoreUnavailable, StoreEmptied: likewise.
+        """
+        if prepared.store_id != self.store_id:
+            prepared.packed = self._packed(prepared.function, prepared.keys, prepared.args)
+            prepared.store_id = self.store_id
+        return await self._timed(prepared.function, prepared.packed, False)
+
+    async def _timed(self, function: str, packed: bytes, confirmed: bool) -> Any:
         began_s = self._loop.time()
         try:
-            return await self._call(function, keys, args, began_s + self._timeout_s, confirmed)
+            return await self._call(function, packed, began_s + self._timeout_s, confirmed)
         except StoreUnavailable:
             telemetry.STORE_FAILURES.inc()
             raise
         finally:
             telemetry.of(telemetry.STORE_SECONDS, function).observe(self._loop.time() - began_s)
 
-    async def _call(
-        self,
-        function: str,
-        keys: Sequence[Argument],
-        args: Sequence[Argument],
-        deadline: float,
-        confirmed: bool,
-    ) -> Any:
-        packed = self._packed(function, keys, args)
+    async def _call(self, function: str, packed: bytes, deadline: float, confirmed: bool) -> Any:
         send = self._link_for(confirmed)
         try:
             return await send(packed, deadline)
@@ -197,7 +220,7 @@ class Store:
             StoreUnavailable, StoreEmptied: as for `call`.
         """
         if self._confirmed is not None:
-            await self._call(_FENCE[0], _FENCE[1:], (), self._loop.time() + self._timeout_s, True)
+            await self._call(_FENCE[0], self._fence(), self._loop.time() + self._timeout_s, True)
 
     async def close(self) -> None:
         """Close the connections; whoever waits gets StoreUnavailable."""

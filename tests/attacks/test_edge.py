@@ -254,14 +254,14 @@ async def test_a_fault_or_a_store_that_is_down_lets_nothing_pass(
     )
     for error, kind, reason in failures:
         with monkeypatch.context() as patch:
-            patch.setattr(type(store), "call", failing(error))
+            patch.setattr(type(store), "ask", failing(error))
             got = await asker.ask("/annuaire")
         assert got.status == 503
         assert (await asker.gate.events(kind))[-1]["reason"] == reason
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "begin", None)
         patch.setattr(Engine, "faulted", None)
-        got = await asker.ask("/annuaire")
+        got = await asker.ask("/annuaire", ("accept-language", "fr-FR"))
     assert (got.status, b"indisponible" in got.body) == (503, True)
     assert (await asker.ask("/annuaire")).status == 200
     asker.gate.services.stopping = True
