@@ -11,21 +11,46 @@ from gateway.configuration import Settings
 _POLL_S: Final = 0.05
 
 
-def serving_process(settings: Settings) -> int:
-    """Return the process of the running gateway; say why and leave with 2 when there is none."""
+class NotRunning(Exception):
+    """There is no running gateway. The message says how that is known."""
+
+
+def find_process(settings: Settings) -> int:
+    """Return the process of the running gateway.
+
+    Raises:
+        NotRunning: there is none.
+    """
     try:
         pid = int(settings.pid_file.read_text("ascii").strip())
-    except (OSError, ValueError):
-        fail(f"no gateway is running: {settings.pid_file} holds no process id", EXIT_FAULT)
+    except (OSError, ValueError) as error:
+        raise NotRunning(f"no gateway is running: {settings.pid_file} holds no process id") from error
     command = Path(f"/proc/{pid}/cmdline")
     try:
         words = command.read_bytes()
-    except FileNotFoundError:
-        fail(f"no gateway is running: process {pid} of {settings.pid_file} has ended", EXIT_FAULT)
+    except FileNotFoundError as error:
+        raise NotRunning(f"no gateway is running: process {pid} of {settings.pid_file} has ended") from error
     # A signal to a stranger that was given the same number would end it.
     if b"ecluse" not in words and b"gateway" not in words:
-        fail(f"process {pid} of {settings.pid_file} is not the gateway: take the file away", EXIT_FAULT)
+        raise NotRunning(f"process {pid} of {settings.pid_file} is not the gateway: take the file away")
     return pid
+
+
+def serving_process(settings: Settings) -> int:
+    """Return the process of the running gateway; say why and leave with 2 when there is none."""
+    try:
+        return find_process(settings)
+    except NotRunning as error:
+        fail(str(error), EXIT_FAULT)
+
+
+def is_running(settings: Settings) -> bool:
+    """Tell whether there is a running gateway."""
+    try:
+        find_process(settings)
+    except NotRunning:
+        return False
+    return True
 
 
 def tell(settings: Settings, number: int, answer_file: Path, wait_s: float) -> None:

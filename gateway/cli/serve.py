@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from addons.guard import Guard
@@ -16,8 +17,10 @@ from gateway import telemetry
 from gateway.assembly.services import note, open_services
 from gateway.audit.purges import justify
 from gateway.audit.writer import AuditUnavailable
+from gateway.cli.serve_weaker import beginnings, keep, weigh
 from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, KeysRefused, Loaded, Settings, load
+from gateway.configuration.in_force import ConfigurationWeakens, InForce, detail, of_loaded
 from gateway.engine import Engine
 from gateway.engine.services import Services
 from gateway.limits.in_force import MeasureStore
@@ -26,6 +29,7 @@ from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
 from gateway.vocabulary.events import AuditEvent, EventKind
+from gateway.workers import acceptance
 from gateway.workers.beside import beside
 from gateway.workers.systemd import keep_watchdog, notify, notify_reloading
 
@@ -115,8 +119,10 @@ async def record_start(services: Services, settings: Settings) -> None:
         AuditUnavailable: it could not be recorded.
     """
     await services.audit.append(note(services, EventKind.STARTED))
-    await services.audit.append(note(services, EventKind.CONFIG_LOADED))
+    for entry in await asyncio.to_thread(beginnings, services, settings):
+        await services.audit.append(entry)
     await services.audit.append(_retention(services, settings))
+    await asyncio.to_thread(keep, InForce.of(services.policy, settings), settings)
 
 
 def freeze() -> None:
@@ -189,33 +195,49 @@ async def _until_stopped(services: Services, master: GateMaster, settings: Setti
 async def reload(services: Services, master: GateMaster, settings: Settings) -> bool:
     """Swap in the configuration as it now stands in its files; keep the old one, and say so, when it has faults."""
     notify_reloading()
-    outcome = await reload_now(services, master, settings)
+    accepted = acceptance.take(settings.state_dir / acceptance.NAME)
+    outcome = await reload_now(services, master, settings, accepted)
     _answer(settings, {name: outcome[name] for name in ("loaded", "policy_id", "faults")})
     notify("READY=1")
     return outcome["loaded"] is True
 
 
-async def reload_now(services: Services, master: GateMaster, settings: Settings) -> dict[str, Any]:
-    """Do the same, and return the outcome: ``loaded``, ``policy_id``, ``faults``, and what a supervisor follows."""
+async def reload_now(
+    services: Services, master: GateMaster, settings: Settings, accepted: acceptance.Acceptance | None = None
+) -> dict[str, Any]:
+    """Do the same, and return the outcome: ``loaded``, ``policy_id``, ``faults``, and what a supervisor follows.
+
+    A configuration that weakens what is in force is refused, unless *accepted* is for exactly this change.
+    """
     before = services.policy.policy_id
     try:
         fresh = await asyncio.to_thread(load_again, settings)
-        await services.audit.append(
-            note(services, EventKind.CONFIG_LOADED, ("before", before), ("after", fresh.policy.policy_id))
-        )
+        now_ms = services.clock.now_ms()
+        changes = await asyncio.to_thread(weigh, services.policy, settings, fresh, accepted, now_ms)
+        ids = (("before", before), ("after", fresh.policy.policy_id))
+        if changes and accepted is not None:
+            entry = note(services, EventKind.CONFIG_WEAKENED, *ids, *detail(changes))
+            await services.audit.append(replace(entry, operator=accepted.by))
+        await services.audit.append(note(services, EventKind.CONFIG_LOADED, *ids))
         await services.audit.append(_retention(services, fresh.settings))
         master.upstreams.replace([app.upstream for app in fresh.policy.apps.values()])
     except (ConfigurationFaults, ValueError, AuditUnavailable) as error:
         faults = told_faults(error)
-        services.audit.append_soon(note(services, EventKind.CONFIG_REFUSED, ("faults", str(len(faults)))))
-        telemetry.CONFIG_RELOADS.labels("refused").inc()
-        telemetry.log().error("configuration_reload_refused", faults=len(faults), policy_id=before)
+        weaker = detail(error.changes) if isinstance(error, ConfigurationWeakens) else ()
+        services.audit.append_soon(
+            note(services, EventKind.CONFIG_REFUSED, ("faults", str(len(faults))), *weaker)
+        )
+        telemetry.CONFIG_RELOADS.labels("weakens" if weaker else "refused").inc()
+        telemetry.log().error(
+            "configuration_reload_refused", faults=len(faults), policy_id=before, weakens=bool(weaker)
+        )
         return {"loaded": False, "policy_id": before, "faults": faults}
     services.policy = fresh.policy
     services.classes.clear()
     telemetry.CONFIG_RELOADS.labels("loaded").inc()
     telemetry.show_policy(fresh.policy.policy_id)
     telemetry.log().info("configuration_reloaded", policy_id=fresh.policy.policy_id)
+    await asyncio.to_thread(keep, of_loaded(fresh), settings)
     return outcome_of(fresh)
 
 
@@ -232,7 +254,9 @@ def outcome_of(fresh: Loaded) -> dict[str, Any]:
 
 def told_faults(error: Exception) -> list[str]:
     """Return each fault in words."""
-    return [str(fault) for fault in error.faults] if isinstance(error, ConfigurationFaults) else [str(error)]
+    if isinstance(error, ConfigurationFaults | ConfigurationWeakens):
+        return [str(fault) for fault in error.faults]
+    return [str(error)]
 
 
 def load_again(settings: Settings) -> Loaded:

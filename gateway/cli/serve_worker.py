@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from addons.master import GateMaster, SharedPort
 from gateway import telemetry
 from gateway.assembly.services import note, open_services
@@ -22,10 +24,13 @@ from gateway.cli.serve import (
     reload_now,
     told_faults,
 )
+from gateway.cli.serve_weaker import weigh
 from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, Loaded, Settings
+from gateway.configuration.in_force import no_weaker
 from gateway.engine.services import Services
 from gateway.vocabulary.events import EventKind
+from gateway.workers.acceptance import Acceptance
 from gateway.workers.link import Link
 from gateway.workers.merging import families_of
 from gateway.workers.standings import Standings
@@ -35,6 +40,12 @@ from gateway.workers.worker import BEAT_S, Seat
 async def run_worker(loaded: Loaded, seat: Seat) -> None:
     """Serve on *seat* until the supervisor, or SIGTERM, asks to stop; then drain, flush and return."""
     telemetry.log_as(seat.number)
+    if seat.beside:
+        loaded, weaker = no_weaker(loaded)
+        if weaker:
+            telemetry.log().error(
+                "weaker_configuration_not_taken", weaker=len(weaker), policy_id=loaded.policy.policy_id
+            )
     settings = loaded.settings
     link = await Link.over(socket.socket(fileno=seat.link))
     standings = Standings(seat.standings, seat.number)
@@ -101,7 +112,9 @@ class _Worker:
         """Do what the supervisor asks. Without one there is nothing to serve for: it holds what all need."""
         while (asked := await self.link.receive()) is not None:
             if asked["do"] == "reload":
-                await self._answer(asked, await reload_now(self.services, self.master, self.settings))
+                accepted = asked.get("accepted")
+                word = msgspec.convert(accepted, Acceptance) if accepted is not None else None
+                await self._answer(asked, await reload_now(self.services, self.master, self.settings, word))
             elif asked["do"] == "check":
                 await self._answer(asked, await self._checked())
             elif asked["do"] == "metrics":
@@ -118,7 +131,9 @@ class _Worker:
     async def _checked(self) -> dict[str, Any]:
         """Return whether a worker that is begun now would find a configuration that can take this one's place."""
         try:
-            return outcome_of(await asyncio.to_thread(load_again, self.settings))
+            fresh = await asyncio.to_thread(load_again, self.settings)
+            await asyncio.to_thread(weigh, self.services.policy, self.settings, fresh, None, 0)
+            return outcome_of(fresh)
         except (ConfigurationFaults, ValueError) as error:
             return {
                 "loaded": False,

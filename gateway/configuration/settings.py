@@ -216,6 +216,11 @@ class Settings:
         return self.state_dir / "reload.json"
 
     @property
+    def in_force_file(self) -> Path:
+        """Return where the serving process writes the policy in force, as JSON without secrets."""
+        return self.state_dir / "in-force.json"
+
+    @property
     def restart_file(self) -> Path:
         """Return where a supervisor writes the outcome of the last rolling restart, as JSON."""
         return self.state_dir / "restart.json"

@@ -18,6 +18,7 @@ from gateway.assembly.services import note, open_services
 from gateway.audit.writer import AuditUnavailable
 from gateway.clock import spawn
 from gateway.configuration import ConfigurationFaults, EdgeSettings, Loaded, Settings, load
+from gateway.configuration.in_force import ConfigurationWeakens, detail, follow, no_weaker
 from gateway.edge.check import Check
 from gateway.edge.service import Service
 from gateway.engine import Engine
@@ -109,6 +110,10 @@ async def run(
     Raises:
         KeysRefused, KeysDisagree, AuditUnavailable, EmbeddedFailed, StoreUnavailable, StoreEmptied: as open_services.
     """
+    # Begun again beside a gateway that runs, it may not decide by weaker rules.
+    loaded, weaker = no_weaker(loaded)
+    if weaker:
+        telemetry.log().error("weaker_configuration_not_taken", weaker=len(weaker))
     settings = loaded.settings
     if settings.edge is None:
         raise ValueError("no edge in the configuration")
@@ -184,16 +189,21 @@ async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
 
 
 async def reload(services: Services, settings: Settings) -> bool:
-    """Swap in the policy as it now stands in its files; keep the old one, and say so, when it has faults."""
+    """Swap in the policy as it now stands in its files; keep the old one, and say so, when it has faults.
+
+    One that weakens is taken only where the gateway of this node has it in force: there it was accepted.
+    """
     before = services.policy.policy_id
     try:
         fresh = await asyncio.to_thread(load, settings.config_path)
+        await asyncio.to_thread(follow, services.policy, fresh)
         await services.audit.append(
             note(services, EventKind.CONFIG_LOADED, ("before", before), ("after", fresh.policy.policy_id))
         )
     except (ConfigurationFaults, ValueError, OSError, AuditUnavailable) as error:
         faults = len(error.faults) if isinstance(error, ConfigurationFaults) else 1
-        services.audit.append_soon(note(services, EventKind.CONFIG_REFUSED, ("faults", str(faults))))
+        weaker = detail(error.changes) if isinstance(error, ConfigurationWeakens) else ()
+        services.audit.append_soon(note(services, EventKind.CONFIG_REFUSED, ("faults", str(faults)), *weaker))
         telemetry.log().error("configuration_reload_refused", faults=faults, policy_id=before)
         return False
     services.policy = fresh.policy

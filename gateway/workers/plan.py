@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from gateway.workers import acceptance
+
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -39,6 +41,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def reload_file(self) -> Path:
         """Return where the outcome of the last reload is written."""
         return Path(self.state_dir, "reload.json")
+
+    @property
+    def acceptance_file(self) -> Path:
+        """Return where a command leaves word that a weaker configuration is accepted."""
+        return Path(self.state_dir, acceptance.NAME)
 
     @property
     def restart_file(self) -> Path:

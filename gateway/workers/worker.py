@@ -22,12 +22,16 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """What a worker finds when it begins: its number among the workers, and inherited descriptors."""
+    """What a worker finds when it begins: its number among the workers, and inherited descriptors.
+
+    *beside*: others serve already, and it may not decide by weaker rules than they.
+    """
 
     number: int
     listening: int
     link: int
     standings: int
+    beside: bool = False
 
 
 class State(StrEnum):
@@ -62,7 +66,13 @@ class Worker:
 
     @classmethod
     async def begin(
-        cls, number: int, command: Callable[[Seat], Sequence[str]], listening: int, standings: int
+        cls,
+        number: int,
+        command: Callable[[Seat], Sequence[str]],
+        listening: int,
+        standings: int,
+        *,
+        beside: bool = False,
     ) -> "Worker":
         """Begin a worker on seat *number* with *command*. It dies with this process, whatever kills it.
 
@@ -72,7 +82,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                seat = Seat(number, listening, theirs.fileno(), standings)
+                seat = Seat(number, listening, theirs.fileno(), standings, beside)
                 process = await asyncio.create_subprocess_exec(
                     *command(seat),
                     stdin=asyncio.subprocess.DEVNULL,
