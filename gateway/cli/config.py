@@ -1,4 +1,4 @@
-"""``ecluse config``: check, explain and reload the configuration; print its reference."""
+"""``ecluse config``: check, explain, compare and reload the configuration; print its reference."""
 
 import dataclasses
 import json
@@ -8,7 +8,8 @@ import click
 
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail, json_option
 from gateway.cli.audit_consult import moment
-from gateway.cli.config_reload import reload_doors
+from gateway.cli.config_diff import diff
+from gateway.cli.config_reload import reload_
 from gateway.cli.loading import count_faults, load_or_exit
 from gateway.clock import SystemClock
 from gateway.configuration import ConfigurationFaults, load
@@ -19,7 +20,11 @@ from gateway.policy.explain import explain as explain_request
 
 @click.group(epilog="Example:  ecluse config check --config /etc/ecluse/ecluse.yaml")
 def config() -> None:
-    """Check, explain and reload the configuration."""
+    """Check, explain, compare and reload the configuration."""
+
+
+config.add_command(diff)
+config.add_command(reload_)
 
 
 @config.command(epilog="Example:  ecluse config check --json")
@@ -105,18 +110,6 @@ def explain(
         for line in told.lines:
             click.echo(line)
     return EXIT_DONE
-
-
-@config.command(name="reload", epilog="Example:  ecluse config reload")
-@click.option("--wait-s", default=10.0, show_default=True, help="Longest wait for each answer.")
-@config_option
-@json_option
-def reload_(wait_s: float, config_path: str, as_json: bool) -> int:
-    """Have the running gateway read its configuration again, and the check of its edge, if one runs here.
-
-    Exit code 0: in force; 1: refused, by one of them at least.
-    """
-    return reload_doors(load_or_exit(config_path).settings, wait_s, as_json=as_json)
 
 
 @config.command(name="reference", epilog="Example:  ecluse config reference")

@@ -20,13 +20,16 @@ from gateway.cli.reloading import (
 )
 from gateway.clock import spawn
 from gateway.configuration import KeysRefused, Loaded, Settings
+from gateway.configuration.in_force import follow, no_weaker
 from gateway.edge.server import wire_of
 from gateway.edge.wire import Wire
 from gateway.engine.services import Services
+from gateway.policy.weakening import Change
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
 from gateway.vocabulary.events import EventKind
+from gateway.workers.acceptance import Acceptance
 from gateway.workers.accepting import Acceptor
 from gateway.workers.seated import Seated
 from gateway.workers.worker import Seat
@@ -51,12 +54,19 @@ async def run_worker(loaded: Loaded, seat: Seat) -> None:
         KeysRefused, KeysDisagree, AuditUnavailable, EmbeddedFailed, StoreUnavailable, StoreEmptied: as open_services.
     """
     seated = await Seated.take(seat)
+    # Beside a gateway that runs, it may not decide by weaker rules.
+    loaded, weaker = no_weaker(loaded)
+    if weaker:
+        telemetry.log().error(
+            "weaker_configuration_not_taken", weaker=len(weaker), policy_id=loaded.policy.policy_id
+        )
     # Its log ends with it: another process may come back to this seat late, or never.
     async with open_services(loaded, writer=f"edge-{seat.number}", worker=1) as services:
         checking = _Checking(services, wire_of(loaded, services), loaded.settings)
         for descriptor in seat.listening:
             checking.accept(socket.socket(fileno=descriptor), seated)
-        await record_start(services, loaded.settings, _DOOR)
+        begun = note(services, EventKind.CONFIG_LOADED, ("after", loaded.policy.policy_id))
+        await record_start(services, loaded.settings, [begun], _DOOR)
         telemetry.show_policy(loaded.policy.policy_id)
         freeze()
         for acceptor in checking.acceptors:
@@ -101,13 +111,20 @@ class _Checking:
     def standing(self) -> dict[str, Any]:
         return {"ready": is_ready(self._services), "policy_id": self._services.policy.policy_id}
 
-    async def reload(self) -> dict[str, Any]:
+    async def reload(self, accepted: Acceptance | None) -> dict[str, Any]:  # noqa: ARG002 - it is the inspector's
         return await reload_now(
-            self._services, lambda: load_again(self._settings, _needs_restart), lambda _: None
+            self._services, lambda: load_again(self._settings, _needs_restart), self._weigh, lambda _: None
         )
 
     async def check(self) -> dict[str, Any]:
-        return await check_now(self._services, lambda: load_again(self._settings, _needs_another_supervisor))
+        return await check_now(
+            self._services, lambda: load_again(self._settings, _needs_another_supervisor), self._weigh
+        )
+
+    def _weigh(self, fresh: Loaded) -> tuple[Change, ...]:
+        """Take what weakens only where the gateway of this node has it in force: there it was accepted, on record."""
+        follow(self._services.policy, fresh)
+        return ()
 
     async def drain(self, seated: Seated) -> int:
         """Take no more, answer what was asked, and return how many connections were cut."""

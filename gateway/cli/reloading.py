@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from gateway import telemetry
@@ -11,8 +12,10 @@ from gateway.assembly.services import note
 from gateway.audit.purges import justify
 from gateway.audit.writer import AuditUnavailable
 from gateway.configuration import ConfigurationFaults, Loaded, Settings, load
+from gateway.configuration.in_force import ConfigurationWeakens, detail
 from gateway.engine.services import Services
 from gateway.limits.in_force import MeasureStore
+from gateway.policy.weakening import Change
 from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.events import AuditEvent, EventKind
 
@@ -24,15 +27,16 @@ KEPT_OPEN = (
 """Settings that no process changes while its door is open."""
 
 
-async def record_start(services: Services, settings: Settings, *detail: tuple[str, str]) -> None:
-    """Put on record that this process begins, with which policy, and how long entries are kept.
+async def record_start(
+    services: Services, settings: Settings, loaded: Sequence[AuditEvent], *detail: tuple[str, str]
+) -> None:
+    """Put on record that this process begins, with which policy, as *loaded* tells, and how long entries are kept.
 
     Raises:
         AuditUnavailable: it could not be recorded.
     """
-    await services.audit.append(note(services, EventKind.STARTED, *detail))
-    await services.audit.append(note(services, EventKind.CONFIG_LOADED))
-    await services.audit.append(_retention(services, settings))
+    for event in (note(services, EventKind.STARTED, *detail), *loaded, _retention(services, settings)):
+        await services.audit.append(event)
 
 
 def freeze() -> None:
@@ -57,27 +61,47 @@ async def show_measures(services: Services) -> None:
         await asyncio.sleep(MEASURES_S)
 
 
+Weigh = Callable[[Loaded], tuple[Change, ...]]
+"""Returns in what a configuration weakens what is in force, which somebody accepted.
+
+Raises ConfigurationWeakens where nobody did.
+"""
+
+
 async def reload_now(
-    services: Services, read: Callable[[], Loaded], adopt: Callable[[Loaded], None]
+    services: Services,
+    read: Callable[[], Loaded],
+    weigh: Weigh,
+    adopt: Callable[[Loaded], None],
+    accepted_by: str | None = None,
 ) -> dict[str, Any]:
     """Swap in what *read* returns; keep the old policy, and say so, when it has faults or *adopt* refuses it.
 
     Returns the outcome: ``loaded``, ``policy_id``, ``faults``, and what a supervisor follows. *read* raises
-    ConfigurationFaults or ValueError, *adopt* ValueError.
+    ConfigurationFaults or ValueError, *adopt* ValueError. One that weakens is refused or recorded with who
+    accepted it, as *weigh* has it.
     """
     before = services.policy.policy_id
     try:
         fresh = await asyncio.to_thread(read)
-        await services.audit.append(
-            note(services, EventKind.CONFIG_LOADED, ("before", before), ("after", fresh.policy.policy_id))
-        )
+        changes = await asyncio.to_thread(weigh, fresh)
+        ids = (("before", before), ("after", fresh.policy.policy_id))
+        if changes:
+            entry = note(services, EventKind.CONFIG_WEAKENED, *ids, *detail(changes))
+            await services.audit.append(replace(entry, operator=accepted_by))
+        await services.audit.append(note(services, EventKind.CONFIG_LOADED, *ids))
         await services.audit.append(_retention(services, fresh.settings))
         adopt(fresh)
     except (ConfigurationFaults, ValueError, AuditUnavailable) as error:
         faults = told_faults(error)
-        services.audit.append_soon(note(services, EventKind.CONFIG_REFUSED, ("faults", str(len(faults)))))
-        telemetry.CONFIG_RELOADS.labels("refused").inc()
-        telemetry.log().error("configuration_reload_refused", faults=len(faults), policy_id=before)
+        weaker = detail(error.changes) if isinstance(error, ConfigurationWeakens) else ()
+        services.audit.append_soon(
+            note(services, EventKind.CONFIG_REFUSED, ("faults", str(len(faults))), *weaker)
+        )
+        telemetry.CONFIG_RELOADS.labels("weakens" if weaker else "refused").inc()
+        telemetry.log().error(
+            "configuration_reload_refused", faults=len(faults), policy_id=before, weakens=bool(weaker)
+        )
         return {"loaded": False, "policy_id": before, "faults": faults}
     services.policy = fresh.policy
     services.classes.clear()
@@ -87,10 +111,12 @@ async def reload_now(
     return outcome_of(fresh)
 
 
-async def check_now(services: Services, read: Callable[[], Loaded]) -> dict[str, Any]:
+async def check_now(services: Services, read: Callable[[], Loaded], weigh: Weigh) -> dict[str, Any]:
     """Return whether a process that is begun now would find a configuration that can take this one's place."""
     try:
-        return outcome_of(await asyncio.to_thread(read))
+        fresh = await asyncio.to_thread(read)
+        await asyncio.to_thread(weigh, fresh)
+        return outcome_of(fresh)
     except (ConfigurationFaults, ValueError) as error:
         return {"loaded": False, "policy_id": services.policy.policy_id, "faults": told_faults(error)}
 
@@ -108,7 +134,9 @@ def outcome_of(fresh: Loaded) -> dict[str, Any]:
 
 def told_faults(error: Exception) -> list[str]:
     """Return each fault in words."""
-    return [str(fault) for fault in error.faults] if isinstance(error, ConfigurationFaults) else [str(error)]
+    if isinstance(error, ConfigurationFaults | ConfigurationWeakens):
+        return [str(fault) for fault in error.faults]
+    return [str(error)]
 
 
 def load_again(settings: Settings, needs_restart: Callable[[Settings, Settings], list[str]]) -> Loaded:

@@ -49,6 +49,14 @@ class Running:
             raise NotRunning(f"process {pid} of {file} is not {self.door.words}: take the file away")
         return pid
 
+    def is_open(self) -> bool:
+        """Tell whether it is open."""
+        try:
+            self.find()
+        except NotRunning:
+            return False
+        return True
+
     def process(self) -> int:
         """Return the process that serves; say why and leave with 2 when there is none."""
         try:

@@ -16,6 +16,7 @@ from gateway.assembly.services import note, open_services
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli.reloading import (
     KEPT_OPEN,
+    check_now,
     differing,
     freeze,
     is_ready,
@@ -24,8 +25,10 @@ from gateway.cli.reloading import (
     reload_now,
     show_measures,
 )
+from gateway.cli.serve_weaker import beginnings, keep, weigh
 from gateway.clock import spawn
 from gateway.configuration import KeysRefused, Loaded, Settings
+from gateway.configuration.in_force import InForce, of_loaded
 from gateway.engine import Engine
 from gateway.engine.services import Services
 from gateway.policy.policy import Policy
@@ -33,6 +36,8 @@ from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
 from gateway.vocabulary.events import EventKind
+from gateway.workers import acceptance
+from gateway.workers.acceptance import Acceptance
 from gateway.workers.beside import beside
 from gateway.workers.systemd import keep_watchdog, notify, notify_reloading
 
@@ -74,7 +79,7 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
     settings = loaded.settings
     async with open_services(loaded) as services:
         master = build_door(loaded, services)
-        await record_start(services, settings)
+        await begin_on_record(services, settings)
         host, port = await master.start()
         metrics = None
         if settings.metrics_port is not None:
@@ -156,7 +161,8 @@ async def _until_stopped(services: Services, master: GateMaster, settings: Setti
 async def reload(services: Services, master: GateMaster, settings: Settings) -> bool:
     """Swap in the configuration as it now stands in its files; keep the old one, and say so, when it has faults."""
     notify_reloading()
-    outcome = await reload_door(services, master, settings)
+    accepted = acceptance.take(settings.state_dir / acceptance.NAME)
+    outcome = await reload_door(services, master, settings, accepted)
     _answer(settings, {name: outcome[name] for name in ("loaded", "policy_id", "faults")})
     notify("READY=1")
     return outcome["loaded"] is True
@@ -168,13 +174,45 @@ def _answer(settings: Settings, outcome: dict[str, object]) -> None:
     fresh.replace(settings.reload_file)
 
 
-async def reload_door(services: Services, master: GateMaster, settings: Settings) -> dict[str, Any]:
-    """Do the same, and return the outcome as ``reload_now`` does."""
+async def reload_door(
+    services: Services, master: GateMaster, settings: Settings, accepted: Acceptance | None = None
+) -> dict[str, Any]:
+    """Do the same, and return the outcome as ``reload_now`` does.
+
+    A configuration that weakens what is in force is refused, unless *accepted* is for exactly this change.
+    """
+    now_ms = services.clock.now_ms()
 
     def adopt(fresh: Loaded) -> None:
         master.upstreams.replace([app.upstream for app in fresh.policy.apps.values()])
+        keep(of_loaded(fresh), settings)
 
-    return await reload_now(services, lambda: read_again(settings), adopt)
+    return await reload_now(
+        services,
+        lambda: read_again(settings),
+        lambda fresh: weigh(services.policy, settings, fresh, accepted, now_ms),
+        adopt,
+        accepted.by if accepted is not None else None,
+    )
+
+
+async def check_door(services: Services, settings: Settings) -> dict[str, Any]:
+    """Return whether a process that is begun now could take this one's place: see ``check_now``."""
+    return await check_now(
+        services,
+        lambda: read_again(settings),
+        lambda fresh: weigh(services.policy, settings, fresh, None, 0),
+    )
+
+
+async def begin_on_record(services: Services, settings: Settings) -> None:
+    """Put on record that this process begins, with which policy, and what that weakens; note what is in force.
+
+    Raises:
+        AuditUnavailable: it could not be recorded.
+    """
+    await record_start(services, settings, await asyncio.to_thread(beginnings, services, settings))
+    await asyncio.to_thread(keep, InForce.of(services.policy, settings), settings)
 
 
 def read_again(settings: Settings) -> Loaded:

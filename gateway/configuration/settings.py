@@ -222,6 +222,11 @@ class Settings:
         """Return where the inspector writes the outcome of its last reload, as JSON."""
         return self.run_files(Door.INSPECTOR).reload
 
+    @property
+    def in_force_file(self) -> Path:
+        """Return where the serving process writes the policy in force, as JSON without secrets."""
+        return self.state_dir / "in-force.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

@@ -106,6 +106,7 @@ class Crew:
             lambda seat: self._command(self.plan, seat),
             self.listening,
             self._standings_handle,
+            beside=self.is_up,
         )
         self.workers.append(worker)
         telemetry.log().info("worker_begun", worker=number, pid=worker.process.pid)

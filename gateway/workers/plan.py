@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from gateway.vocabulary.running import Door, RunFiles
+from gateway.workers import acceptance
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
@@ -40,6 +41,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def files(self) -> RunFiles:
         """Return where the supervisor tells commands how it is."""
         return RunFiles(Path(self.state_dir), self.door)
+
+    @property
+    def acceptance_file(self) -> Path:
+        """Return where a command leaves word that a weaker configuration is accepted, for the inspector."""
+        return Path(self.state_dir, acceptance.NAME)
 
 
 def count(asked: int | Literal["auto"], cpu_max: Path = _CPU_MAX) -> int:

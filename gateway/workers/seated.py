@@ -7,8 +7,11 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
+import msgspec
+
 from gateway import telemetry
 from gateway.clock import spawn
+from gateway.workers.acceptance import Acceptance
 from gateway.workers.link import Link
 from gateway.workers.merging import families_of
 from gateway.workers.standings import Standings
@@ -35,8 +38,11 @@ class Duties(Protocol):
         """Return ``ready`` and ``policy_id``."""
         ...
 
-    async def reload(self) -> dict[str, Any]:
-        """Swap in the configuration as it now stands in its files, and return the outcome."""
+    async def reload(self, accepted: Acceptance | None) -> dict[str, Any]:
+        """Swap in the configuration as it now stands in its files, and return the outcome.
+
+        One that weakens what is in force is refused, unless *accepted* is for exactly this change.
+        """
         ...
 
     async def check(self) -> dict[str, Any]:
@@ -112,7 +118,9 @@ class Seated:
         """Do what the supervisor asks. Without one there is nothing to serve for: it holds what all need."""
         while (asked := await self.link.receive()) is not None:
             if asked["do"] == "reload":
-                self._answer(asked, duties, await duties.reload())
+                word = asked.get("accepted")
+                accepted = msgspec.convert(word, Acceptance) if word is not None else None
+                self._answer(asked, duties, await duties.reload(accepted))
             elif asked["do"] == "check":
                 self._answer(asked, duties, await duties.check())
             elif asked["do"] == "metrics":

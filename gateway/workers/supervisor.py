@@ -18,7 +18,7 @@ from gateway import telemetry
 from gateway.clock import spawn
 from gateway.valkey.embedded import Embedded
 from gateway.vocabulary.running import Door
-from gateway.workers import port
+from gateway.workers import acceptance, port
 from gateway.workers.beside import beside
 from gateway.workers.crew import Crew, all_of
 from gateway.workers.merging import exposition, families_of, merged
@@ -119,23 +119,26 @@ class Supervisor(Crew):
     async def reload(self) -> bool:
         """Have every worker read the configuration again; the first one that refuses it speaks for all."""
         async with self.changing:
-            return await self._reload_and_tell()
+            # The edge follows the inspector: what is accepted is accepted there.
+            taken = acceptance.take(self.plan.acceptance_file) if self.plan.door is Door.INSPECTOR else None
+            return await self._reload_and_tell(taken)
 
-    async def _reload_and_tell(self) -> bool:
+    async def _reload_and_tell(self, accepted: acceptance.Acceptance | None = None) -> bool:
         notify_reloading()
-        outcome = await self._reload_all()
+        outcome = await self._reload_all(accepted)
         _write(self.plan.files.reload, outcome)
         notify("READY=1")
         self._tell_status()
         return outcome["loaded"] is True
 
-    async def _reload_all(self) -> dict[str, Any]:
+    async def _reload_all(self, accepted: acceptance.Acceptance | None = None) -> dict[str, Any]:
+        word = {} if accepted is None else {"accepted": msgspec.to_builtins(accepted)}
         faults: list[str] = []
         for _ in range(3):
             # One that does not answer hangs, or has ended: what comes in its place reads the files as they are.
             answers: list[dict[str, Any]] = []
             for worker in self.serving():
-                answer = await worker.ask("reload", ANSWER_S)
+                answer = await worker.ask("reload", ANSWER_S, **word)
                 if answer is None:
                     continue
                 answers.append(answer)

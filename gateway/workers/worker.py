@@ -20,12 +20,16 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """What a worker finds when it begins: its number among the workers, and inherited descriptors."""
+    """What a worker finds when it begins: its number among the workers, and inherited descriptors.
+
+    *beside*: others serve already, and it may not decide by weaker rules than they.
+    """
 
     number: int
     listening: tuple[int, ...]
     link: int
     standings: int
+    beside: bool = False
 
 
 class State(StrEnum):
@@ -59,7 +63,13 @@ class Worker:
 
     @classmethod
     async def begin(
-        cls, number: int, command: Callable[[Seat], Sequence[str]], listening: tuple[int, ...], standings: int
+        cls,
+        number: int,
+        command: Callable[[Seat], Sequence[str]],
+        listening: tuple[int, ...],
+        standings: int,
+        *,
+        beside: bool = False,
     ) -> "Worker":
         """Begin a worker on seat *number* with *command*. It dies with this process, whatever kills it.
 
@@ -69,7 +79,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                seat = Seat(number, listening, theirs.fileno(), standings)
+                seat = Seat(number, listening, theirs.fileno(), standings, beside)
                 process = await Child.begin(
                     command(seat),
                     descriptors=(*listening, theirs.fileno(), standings),

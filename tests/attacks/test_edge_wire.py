@@ -10,6 +10,7 @@ import pytest
 
 from gateway.edge import heads
 from gateway.edge.wire import Answer, Peer, Wire
+from gateway.workers.accepting import Acceptor
 
 ONE = b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n"
 TWO = b"GET /two HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -27,6 +28,7 @@ class Stage:
         self.held = asyncio.Event()
         self.held.set()
         self.body = b""
+        self.acceptor: Acceptor | None = None
 
     async def respond(self, raw: bytes, peer: Peer) -> Answer:
         assert peer == ("", 0)
@@ -55,7 +57,8 @@ async def wired(folder: Path, **bounds: float) -> AsyncIterator[tuple[Stage, Wir
     listening.bind(str(folder / "s"))
     listening.listen()
     listening.setblocking(False)
-    await wire.open([listening])
+    acceptor = stage.acceptor = Acceptor(listening, wire.connection, lambda: True)
+    acceptor.open()
     writers: list[asyncio.StreamWriter] = []
 
     async def ask() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -70,6 +73,7 @@ async def wired(folder: Path, **bounds: float) -> AsyncIterator[tuple[Stage, Wir
         stage.held.set()
         for writer in writers:
             writer.close()
+        acceptor.close()
         await wire.close(0.1)
 
 
@@ -218,6 +222,8 @@ async def test_draining_answers_what_was_asked_and_takes_nothing_more(tmp_path: 
         writer.write(ONE)
         while not stage.asked:
             await asyncio.sleep(0)
+        assert stage.acceptor is not None
+        stage.acceptor.close(nobody_else=True)
         closing = asyncio.get_running_loop().create_task(wire.close(PATIENCE_S))
         assert await everything(idle) == b""
         with pytest.raises(OSError, match=r"refused|No such file"):
