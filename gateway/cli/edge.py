@@ -13,6 +13,7 @@ from gateway.audit.writer import AuditUnavailable
 from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail
 from gateway.cli.loading import load_or_exit
 from gateway.configuration import KeysRefused, Loaded
+from gateway.dependencies import DependenciesRefused, refuse_known_faults
 from gateway.edge.crew import Crew
 from gateway.edge.front import WRITERS, CannotWrite, Site
 from gateway.edge.server import CannotListen, listen, run
@@ -21,6 +22,7 @@ from gateway.valkey.embedded import EmbeddedFailed
 from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
 
 _REFUSES_TO_START = (
+    DependenciesRefused,
     KeysRefused,
     KeysDisagree,
     MarkerFileBroken,
@@ -53,6 +55,7 @@ def serve(number: int | None, descriptors: tuple[int, ...], parent: int | None, 
     if settings.edge is None:
         fail("gateway.edge is missing: say there where the check listens", EXIT_FAULT)
     try:
+        refuse_known_faults()
         if descriptors:
             sockets = [socket.socket(fileno=one) for one in descriptors]
             asyncio.run(

@@ -110,6 +110,19 @@ def test_processes_answer_are_begun_again_and_end_together(tmp_path: Path) -> No
                 ),
                 "a process did not reload",
             )
+        # What weakens is taken by none, as long as the gateway of this node has not.
+        refused = [kinds(tmp_path, number).count("config-refused") for number in (1, 2)]
+        text = path.read_text("utf-8")
+        path.write_text(text + "\nposture: {caps_share: 0.9}\n", "utf-8")
+        process.send_signal(signal.SIGHUP)
+        for index, number in enumerate((1, 2)):
+            wait_until(
+                lambda index=index, number=number: (
+                    kinds(tmp_path, number).count("config-refused") > refused[index]
+                ),
+                "a process did not refuse",
+            )
+        path.write_text(text, "utf-8")
         process.terminate()
         assert process.wait(PATIENCE_S) == 0, (tmp_path / "edge.log").read_text()
     finally:
