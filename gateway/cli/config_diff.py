@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Final
 
 import click
@@ -25,8 +24,8 @@ EXIT_WEAKENS: Final = 3
 def diff(paths: tuple[str, ...], config_path: str, as_json: bool) -> int:
     """Tell what changes in effect from OLD to NEW, and whether that weakens.
 
-    With one file, or none (then --config), against what the gateway has in force. What nobody can tell counts as
-    weaker. Exit code 0: the same; 1: they differ, and nothing weakens; 3: NEW weakens.
+    With one file, or none (then --config), against what the gateway of --config has in force. What nobody can tell
+    counts as weaker. Exit code 0: the same; 1: they differ, and nothing weakens; 3: NEW weakens.
     """
     if len(paths) > 2:
         raise click.UsageError("name at most two configurations, OLD and NEW")
@@ -34,9 +33,7 @@ def diff(paths: tuple[str, ...], config_path: str, as_json: bool) -> int:
     if len(paths) == 2:
         old = of_loaded(load_or_exit(paths[0]))
     else:
-        settings = load_or_exit(
-            paths[0] if paths and not Path(config_path).exists() else config_path
-        ).settings
+        settings = load_or_exit(config_path).settings
         try:
             old = read_in_force(settings.in_force_file)
         except InForceUnread as error:

@@ -10,6 +10,7 @@ import msgspec
 from gateway import telemetry
 from gateway.cli import EXIT_FAULT, config_option, fail
 from gateway.cli.serve_start import become_supervisor, run_supervisor
+from gateway.dependencies import DependenciesRefused, refuse_known_faults
 from gateway.vocabulary.running import Door
 from gateway.workers.plan import Plan
 from gateway.workers.worker import Seat
@@ -28,6 +29,10 @@ def serve(seat: str | None, supervise: int | None, config_path: str) -> None:
     if supervise is not None:
         run_supervisor(supervise)
         return
+    try:
+        refuse_known_faults()
+    except DependenciesRefused as error:
+        fail(f"the check does not start: {error}", EXIT_FAULT)
     loaded: Loaded = importlib.import_module("gateway.cli.loading").load_or_exit(config_path)
     if seat is None:
         become_supervisor(plan_of(loaded), "edge", "serve")

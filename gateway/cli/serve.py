@@ -80,6 +80,7 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
     async with open_services(loaded) as services:
         master = build_door(loaded, services)
         await begin_on_record(services, settings)
+        stop = _heed_signals(services, master, settings)
         host, port = await master.start()
         metrics = None
         if settings.metrics_port is not None:
@@ -97,7 +98,7 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
             showing = spawn(show_measures(services), "measures shown")
             try:
                 async with _others(settings), _watchdog():
-                    await _until_stopped(services, master, settings)
+                    await _until_stopped(master, stop)
             finally:
                 showing.cancel()
         finally:
@@ -142,7 +143,8 @@ async def _others(settings: Settings) -> AsyncIterator[None]:
         yield
 
 
-async def _until_stopped(services: Services, master: GateMaster, settings: Settings) -> None:
+def _heed_signals(services: Services, master: GateMaster, settings: Settings) -> asyncio.Event:
+    """Reload at SIGHUP from now on; return what SIGTERM and SIGINT set."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -150,6 +152,10 @@ async def _until_stopped(services: Services, master: GateMaster, settings: Setti
         signal.SIGHUP, lambda: spawn(reload(services, master, settings), "configuration reload")
     )
     loop.add_signal_handler(signal.SIGUSR2, lambda: telemetry.log().warning("no_workers_to_restart"))
+    return stop
+
+
+async def _until_stopped(master: GateMaster, stop: asyncio.Event) -> None:
     closed = spawn(master.wait_closed(), "door closed")
     stopped = spawn(stop.wait(), "stop asked")
     await asyncio.wait({closed, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway import telemetry
 from gateway.cli import EXIT_FAULT, config_option, fail
+from gateway.dependencies import DependenciesRefused, refuse_known_faults
 from gateway.processes import ecluse
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.workers.crew import WorkersDidNotStart
@@ -55,6 +56,7 @@ def serve(
     if supervise is not None:
         run_supervisor(supervise)
         return
+    refuse_what_is_unfit()
     loaded: Loaded = importlib.import_module("gateway.cli.loading").load_or_exit(config_path)
     if seat is not None:
         serving = importlib.import_module("gateway.cli.serve_worker")
@@ -68,6 +70,21 @@ def serve(
     try:
         asyncio.run(work)
     except refused as error:
+        fail(f"the gateway does not start: {error}", EXIT_FAULT)
+
+
+def refuse_what_is_unfit() -> None:
+    """Leave with 2 where the packages below the gateway have known faults, or are not what the door relies on.
+
+    To be called before the door's modules are imported: they put names of theirs in place of mitmproxy's.
+    """
+    contract = importlib.import_module("addons.contract")
+    try:
+        refuse_known_faults()
+        contract.check()
+    except (DependenciesRefused, contract.ContractBroken) as error:
+        for said in error.faults:
+            click.echo(said, err=True)
         fail(f"the gateway does not start: {error}", EXIT_FAULT)
 
 

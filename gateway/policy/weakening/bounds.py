@@ -110,7 +110,7 @@ def _asks_from(limit: Limit) -> int:
 
 
 def _told(limit: Limit | None) -> str:
-    return "none" if limit is None else f"{told(limit.soft)}/{limit.hard} {limit.mode.value}"
+    return "none" if limit is None else f"soft {told(limit.soft)}, hard {limit.hard}, {limit.mode.value}"
 
 
 def _at(app: str | None, establishment: str | None, minute: int) -> str:

@@ -184,9 +184,9 @@ FIRST = "    routes:\n"
         ([(PATIENT, "")], "GET /patients/1: record (patient) -> page (otherwise)"),
         ([(ADMIN, "")], "GET /admin/1: blocked (admin) -> page (otherwise)"),
         # A new door that stands before another one takes its requests, all or some.
-        ([(FIRST, FIRST + '      - {name: a, kind: page, path: "/patients/{x}", methods: [GET]}\n')], "record (patient) -> page (a)"),
+        ([(FIRST, FIRST + '      - {name: a, kind: page, path: "/patients/{x}", methods: [GET]}\n')], "-> page (a)"),
         ([(FIRST, FIRST + "      - {name: help, kind: page, path: /admin/h/*}\n")], "blocked (admin) -> page (help)"),
-        ([(FIRST, FIRST + '      - {name: ids, kind: page, path: /view, methods: [GET]}\n')], "record (view) -> page (ids)"),
+        ([(FIRST, FIRST + '      - {name: ids, kind: page, path: /view, methods: [GET]}\n')], "-> page (ids)"),
         # The same one after it takes nothing, and weakens nothing.
         ([(PATIENT, PATIENT + '      - {name: all, kind: page, path: "/patients/{x}"}\n')], None),
         ([(FIRST, FIRST + "      - {name: secret, kind: blocked, path: /secret/*}\n")], None),
@@ -195,7 +195,7 @@ FIRST = "    routes:\n"
         ([(ADMIN, ADMIN + "      - {name: open, kind: public, path: /open/*}\n")], "page (otherwise) -> public (open)"),
         # Conditions that no request can be made for.
         (
-            [(FIRST, FIRST + '      - {name: p, kind: page, path: "/patients/{x}", when: {query: {a: {matches: x+}}}}\n')],
+            [(FIRST, FIRST + '      - {name: p, kind: page, path: /a, when: {query: {a: {matches: x+}}}}\n')],
             "shapes or conditions",
         ),
     ],
