@@ -75,7 +75,7 @@ class Places:
         try:
             if self._path is not None:
                 self.sockets.append(take_path(self._path, group))
-            self._made = self._inode()
+            self._made = self._mark()
             if port is not None:
                 self.sockets.append(take(address, port))
         except PortTaken:
@@ -93,17 +93,19 @@ class Places:
 
     def close(self) -> None:
         """Let nobody come any more. A path that is another's by now stays."""
-        if self._path is not None and self._made is not None and self._inode() == self._made:
+        if self._path is not None and self._made is not None and self._mark() == self._made:
             self._path.unlink(missing_ok=True)
         self._made = None
         for one in self.sockets:
             one.close()
 
-    def _inode(self) -> int | None:
+    def _mark(self) -> tuple[int, int] | None:
+        # Numbers of files are given again at once: the time tells one from the next.
         try:
-            return self._path.lstat().st_ino if self._path is not None else None
+            found = self._path.lstat() if self._path is not None else None
         except FileNotFoundError:
             return None
+        return (found.st_ino, found.st_ctime_ns) if found is not None else None
 
 
 def _answers(path: Path) -> bool:
