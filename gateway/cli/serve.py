@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from addons.guard import Guard
@@ -38,12 +38,8 @@ from gateway.valkey.marker import KeysDisagree, MarkerFileBroken
 from gateway.vocabulary.events import EventKind
 from gateway.workers import acceptance
 from gateway.workers.acceptance import Acceptance
-from gateway.workers.beside import beside
+from gateway.workers.beside import node_processes
 from gateway.workers.systemd import keep_watchdog, notify, notify_reloading
-
-KEEPER_AFTER_S = 10.0
-"""The keeper begins when the rush of a start is over."""
-WATCHER_AFTER_S = 1.0
 
 REFUSES_TO_START = (
     KeysRefused,
@@ -97,7 +93,14 @@ async def run(loaded: Loaded, ready: Awaitable[None] | None = None) -> None:
         try:
             showing = spawn(show_measures(services), "measures shown")
             try:
-                async with _others(settings), _watchdog():
+                others = node_processes(
+                    str(settings.config_path),
+                    watcher=settings.watcher,
+                    keeper=settings.keeper,
+                    edge=settings.edge_beside,
+                    drain_s=services.policy.drain_s,
+                )
+                async with others, _watchdog():
                     await _until_stopped(master, stop)
             finally:
                 showing.cancel()
@@ -127,20 +130,6 @@ async def _watchdog() -> AsyncIterator[None]:
         yield
     finally:
         signs.cancel()
-
-
-@asynccontextmanager
-async def _others(settings: Settings) -> AsyncIterator[None]:
-    """Run the processes that belong to a serving gateway beside it."""
-    where = ("--config", str(settings.config_path))
-    async with AsyncExitStack() as stack:
-        if settings.watcher:
-            watch = beside("audit watcher", ["audit", "watch", *where], after_s=WATCHER_AFTER_S)
-            await stack.enter_async_context(watch)
-        if settings.keeper:
-            keep = beside("audit keeper", ["audit", "keep", *where], after_s=KEEPER_AFTER_S)
-            await stack.enter_async_context(keep)
-        yield
 
 
 def _heed_signals(services: Services, master: GateMaster, settings: Settings) -> asyncio.Event:
@@ -231,6 +220,6 @@ def needs_restart(old: Settings, new: Settings) -> list[str]:
     names = (
         *("listen_address", "listen_port", "tls_certificate", "tls_key", "metrics_address", "metrics_port"),
         *KEPT_OPEN,
-        *("keeper", "watcher", "workers"),
+        *("keeper", "watcher", "workers", "edge_beside"),
     )
     return differing(old, new, names)

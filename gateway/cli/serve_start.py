@@ -105,6 +105,7 @@ def plan_of(loaded: "Loaded", workers: int) -> Plan:
         store_dir=str(settings.state_dir / "store") if settings.embedded_store else None,
         keeper=settings.keeper,
         watcher=settings.watcher,
+        edge_beside=settings.edge_beside,
     )
 
 

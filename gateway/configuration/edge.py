@@ -70,6 +70,7 @@ def settle_edge(spec: EdgeSpec | None, folder: Path, found: list[Problem]) -> Ed
         port=spec.port,
         secret=secret,
         processes=spec.processes,
+        beside=spec.beside == "on",
         metrics_address=spec.metrics.address if spec.metrics is not None else "127.0.0.1",
         metrics_port=spec.metrics.port if spec.metrics is not None else None,
         front=FrontSettings(

@@ -1,6 +1,6 @@
 """The shape of what is said about the edge: a check for a front proxy. Its docstrings are docs/configuration.md."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -41,5 +41,7 @@ class EdgeSpec(Spec):
     """Processes that answer, under a supervisor; each writes a log of its own."""
     metrics: MetricsSpec | None = None
     """Metrics and health answers of the check; none are served without it."""
+    beside: Literal["on", "off"] = "off"
+    """`on`: `ecluse serve` runs `ecluse edge serve` beside it, for a small site; `off`: you run it, as a service."""
     front: FrontSpec | None = None
     """The front proxy's side; needed by `ecluse edge config`."""

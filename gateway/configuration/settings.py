@@ -127,6 +127,7 @@ class EdgeSettings:
     port: int | None = None
     secret: str | None = field(default=None, repr=False)
     processes: int = 1
+    beside: bool = False
     metrics_address: str = "127.0.0.1"
     metrics_port: int | None = None
     front: FrontSettings | None = None
@@ -182,6 +183,11 @@ class Settings:
     def embedded_store(self) -> bool:
         """Tell whether the gateway keeps its own store."""
         return self.store_url == "embedded"
+
+    @property
+    def edge_beside(self) -> bool:
+        """Tell whether the serving process runs the check beside it."""
+        return self.edge is not None and self.edge.beside
 
     @property
     def audit_dirs(self) -> tuple[Path, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from gateway import telemetry
 from gateway.clock import spawn
@@ -12,6 +12,11 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 SOUND_AFTER_S = 60.0
 STOP_S = 5.0
+KEEPER_AFTER_S = 10.0
+"""The keeper begins when the rush of a start is over."""
+WATCHER_AFTER_S = 1.0
+EDGE_KILL_AFTER_S = 15.0
+"""Longer than its supervisor waits before it kills a process."""
 
 
 @asynccontextmanager
@@ -33,6 +38,28 @@ async def beside(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def node_processes(
+    config_path: str, *, watcher: bool, keeper: bool, edge: bool, drain_s: float
+) -> AsyncIterator[None]:
+    """Run those processes that a node has once beside whatever serves there, while the block runs.
+
+    *drain_s* is how long the questions of an *edge* may take to end.
+    """
+    where = ("--config", config_path)
+    async with AsyncExitStack() as stack:
+        if watcher:
+            watch = beside("audit watcher", ["audit", "watch", *where], after_s=WATCHER_AFTER_S)
+            await stack.enter_async_context(watch)
+        if keeper:
+            keep = beside("audit keeper", ["audit", "keep", *where], after_s=KEEPER_AFTER_S)
+            await stack.enter_async_context(keep)
+        if edge:
+            check = beside("edge", ["edge", "serve", *where], after_s=0.0, stop_s=drain_s + EDGE_KILL_AFTER_S)
+            await stack.enter_async_context(check)
+        yield
 
 
 async def _keep_running(name: str, arguments: Sequence[str], after_s: float, stop_s: float) -> None:

@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     store_dir: str | None = None
     keeper: bool = True
     watcher: bool = True
+    edge_beside: bool = False
 
     @property
     def files(self) -> RunFiles:

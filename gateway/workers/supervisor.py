@@ -7,8 +7,7 @@ replacement for memory) is done one after the other.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,12 @@ from gateway.clock import spawn
 from gateway.valkey.embedded import Embedded
 from gateway.vocabulary.running import Door
 from gateway.workers import acceptance, port
-from gateway.workers.beside import beside
+from gateway.workers.beside import node_processes
 from gateway.workers.crew import Crew, all_of
 from gateway.workers.merging import exposition, families_of, merged
-from gateway.workers.plan import Plan
 from gateway.workers.systemd import keep_watchdog, notify, notify_reloading
 from gateway.workers.worker import State, Worker
 
-KEEPER_AFTER_S = 10.0
-"""The keeper begins when the rush of a start is over."""
-WATCHER_AFTER_S = 1.0
 _SERVES = {Door.INSPECTOR: "gateway_ready", Door.EDGE: "edge_serves"}
 _STOPPED = {Door.INSPECTOR: "gateway_stopped", Door.EDGE: "edge_stopped"}
 ANSWER_S = 30.0
@@ -97,7 +92,13 @@ class Supervisor(Crew):
         telemetry.log().info(
             _SERVES[plan.door], **places.shown(), policy_id=self.policy_id, workers=plan.workers
         )
-        async with _others(plan):
+        async with node_processes(
+            plan.config_path,
+            watcher=plan.watcher,
+            keeper=plan.keeper,
+            edge=plan.edge_beside,
+            drain_s=plan.drain_s,
+        ):
             await self.stop_asked.wait()
 
     def changed(self, fresh: Worker | None) -> None:
@@ -222,20 +223,6 @@ class Supervisor(Crew):
             for each in sorted(self.workers, key=lambda one: one.number)
         ]
         _write(self.plan.files.workers, {"pid": os.getpid(), "workers": shown})
-
-
-@asynccontextmanager
-async def _others(plan: Plan) -> AsyncIterator[None]:
-    """Run the processes that a node has once, however many workers it has."""
-    where = ("--config", plan.config_path)
-    async with AsyncExitStack() as stack:
-        if plan.watcher:
-            watch = beside("audit watcher", ["audit", "watch", *where], after_s=WATCHER_AFTER_S)
-            await stack.enter_async_context(watch)
-        if plan.keeper:
-            keep = beside("audit keeper", ["audit", "keep", *where], after_s=KEEPER_AFTER_S)
-            await stack.enter_async_context(keep)
-        yield
 
 
 def _write(path: Path, outcome: dict[str, Any]) -> None:
