@@ -99,8 +99,7 @@ redis.register_function('ecluse_enter', function(keys, args)
   local spend = false
   if spends then
     -- No measure touches the limit of requests.
-    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[10]), { g = 1 }, {}, {},
-      lookups_unasked(has_session, account[6], fresh == 1))
+    spend = limits_request(at_us, keys[4], limits_parse(args[10]), lookups_unasked(has_session, account[6], fresh == 1))
   end
   return {
     standing, stage, expired, table.concat(known), account[2], account[3], account[4], address,
