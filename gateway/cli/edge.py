@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import click
+import uvloop
 
 from gateway import telemetry
 from gateway.audit.writer import AuditUnavailable
@@ -55,14 +56,13 @@ def serve(number: int | None, descriptors: tuple[int, ...], parent: int | None, 
     try:
         if descriptors:
             sockets = [socket.socket(fileno=one) for one in descriptors]
-            asyncio.run(
-                run(loaded, sockets, number or 1, lambda: parent is not None and os.getppid() != parent)
-            )
+            work = run(loaded, sockets, number or 1, lambda: parent is not None and os.getppid() != parent)
+            asyncio.run(work, loop_factory=uvloop.new_event_loop)
             return
         sockets = listen(settings.edge)
         try:
             if settings.edge.processes == 1:
-                asyncio.run(run(loaded, sockets, 1, lambda: False))
+                asyncio.run(run(loaded, sockets, 1, lambda: False), loop_factory=uvloop.new_event_loop)
             else:
                 asyncio.run(_lead(loaded, sockets, settings.edge.processes))
         finally:

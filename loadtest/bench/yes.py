@@ -8,6 +8,8 @@ import os
 import socket
 import sys
 
+import uvloop
+
 from gateway.edge.wire import BACKLOG, Answer, Peer, Wire
 from gateway.processes import bound_to_us
 
@@ -36,7 +38,7 @@ def main() -> None:
         if os.fork() == 0:
             bound()
             break
-    asyncio.run(_serve(listening))
+    asyncio.run(_serve(listening), loop_factory=uvloop.new_event_loop)
 
 
 if __name__ == "__main__":
