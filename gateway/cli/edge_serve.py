@@ -1,6 +1,5 @@
 """``ecluse edge serve``: a supervisor and the processes of the check. It imports what answers only where it answers."""
 
-import asyncio
 import importlib
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def serve(seat: str | None, supervise: int | None, config_path: str) -> None:
         become_supervisor(plan_of(loaded), "edge", "serve")
     serving = importlib.import_module("gateway.cli.edge_worker")
     try:
-        asyncio.run(serving.run_worker(loaded, msgspec.json.decode(seat, type=Seat)))
+        serving.run(loaded, msgspec.json.decode(seat, type=Seat))
     except serving.REFUSES_TO_START as error:
         fail(f"the check does not start: {error}", EXIT_FAULT)
 

@@ -1,8 +1,11 @@
 """One process of the check, on a seat of its supervisor."""
 
+import asyncio
 import socket
 from contextlib import suppress
 from typing import Any
+
+import uvloop
 
 from gateway import telemetry
 from gateway.assembly.services import note, open_services
@@ -43,6 +46,11 @@ IDLE_S = 2.0
 """A front proxy may have sent a question on a connection that was idle until then: so long it is waited for."""
 _DOOR = ("door", "edge")
 _OF_THE_SUPERVISOR = ("socket", "group", "address", "port", "processes", "metrics_address", "metrics_port")
+
+
+def run(loaded: Loaded, seat: Seat) -> None:
+    """Run ``run_worker`` in a loop that is quick with small messages."""
+    asyncio.run(run_worker(loaded, seat), loop_factory=uvloop.new_event_loop)
 
 
 async def run_worker(loaded: Loaded, seat: Seat) -> None:

@@ -12,6 +12,7 @@ from gateway.pages.calm import calm_body, calm_headers
 from gateway.policy.inspection import SEEN_ELSEWHERE, why_inspected
 from gateway.policy.policy import Policy
 from gateway.policy.routes import RouteMatch
+from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Forward, Reason
 from gateway.vocabulary.messages import Headers, Reply
 from gateway.vocabulary.records import RouteKind
@@ -68,24 +69,28 @@ class Check:
         """Decide the request that *question* describes; the asker is known to be the front proxy."""
         exchange: Exchange | None = None
         try:
-            entering = Entering()
             if question.standing is None or question.standing.policy is not self.engine.policy:
                 arrived = self._arrive(question)
                 if not isinstance(arrived, Exchange):
                     return arrived
                 exchange = arrived
-            repeat = self._repeat(question)
+            entering, repeat = None, self._repeat(question)
             if repeat is not None:
-                entering.prepared = repeat.prepared
-                if await entering.ask(self.engine.services.store) == repeat.reply:
+                try:
+                    outcome = await self.engine.services.store.ask(repeat.prepared)
+                except (StoreUnavailable, StoreEmptied) as error:
+                    outcome = error
+                if outcome == repeat.reply:
                     repeat.counter.inc()
                     return repeat.passed
+                entering = Entering()
+                entering.hear(repeat.prepared, outcome)
             if exchange is None or exchange.policy is not self.engine.policy:
                 arrived = self._arrive(question)
                 if not isinstance(arrived, Exchange):
                     return arrived
                 exchange = arrived
-            exchange.entering = entering
+            exchange.entering = entering or Entering()
             return await self._decide(exchange, question)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
             telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)

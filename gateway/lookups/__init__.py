@@ -108,32 +108,24 @@ class Revealed:
 class Entering:
     """How one ``enter`` was put to the store, and its reply, to the letter.
 
-    Whoever has put it already, with ``ask``, hands on what was heard: ``enter`` hears that, and does not spend a
-    second request.
+    Whoever has put it already hands on what was heard: ``enter`` takes that, and does not spend a second request.
     """
 
     __slots__ = ("_error", "_heard", "prepared", "reply")
 
-    def __init__(self, prepared: Prepared | None = None) -> None:
-        self.prepared = prepared
+    def __init__(self) -> None:
+        self.prepared: Prepared | None = None
         self.reply: Any = None
         self._heard = False
         self._error: StoreUnavailable | StoreEmptied | None = None
 
-    async def ask(self, store: Store) -> Any:
-        """Put what is prepared, and return the reply; None when the store failed, of which ``enter`` will hear.
-
-        Raises:
-            ValueError: nothing is prepared.
-        """
-        if self.prepared is None:
-            raise ValueError("nothing to ask")
-        try:
-            self.reply = await store.ask(self.prepared)
-        except (StoreUnavailable, StoreEmptied) as error:
-            self._error = error
-        self._heard = True
-        return self.reply
+    def hear(self, prepared: Prepared, outcome: Any) -> None:
+        """Take note that *prepared* was put, and of its reply or of how the store failed."""
+        self.prepared, self._heard = prepared, True
+        if isinstance(outcome, (StoreUnavailable, StoreEmptied)):
+            self._error = outcome
+        else:
+            self.reply = outcome
 
     async def put(self, store: Store, prepared: Prepared) -> Any:
         """Return the reply to *prepared*: that which was heard, if it was for the very same question.

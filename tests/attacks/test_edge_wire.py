@@ -134,7 +134,7 @@ async def test_heads_in_pieces_and_many_at_once_are_answered_in_order(tmp_path: 
 async def test_what_follows_a_body_or_another_protocol_is_never_a_question(
     tmp_path: Path, raw: bytes
 ) -> None:
-    """B04 B05 A body that nobody reads must not be taken for the next question."""
+    """B14 A body that nobody reads must not be taken for the next question."""
     async with wired(tmp_path) as (stage, _, ask):
         reader, writer = await ask()
         writer.write(raw)
@@ -162,7 +162,7 @@ async def test_what_follows_a_body_or_another_protocol_is_never_a_question(
     ],
 )
 async def test_what_is_not_one_head_of_one_meaning_is_refused(tmp_path: Path, raw: bytes) -> None:
-    """B01 B02 B07 Framing that two servers could read in two ways ends the connection."""
+    """B01 B02 B07 B08 B09 Framing that two servers could read in two ways ends the connection."""
     async with wired(tmp_path) as (stage, _, ask):
         reader, writer = await ask()
         writer.write(raw + TWO)
@@ -172,6 +172,7 @@ async def test_what_is_not_one_head_of_one_meaning_is_refused(tmp_path: Path, ra
 
 
 async def test_a_head_without_end_is_bounded_in_bytes(tmp_path: Path) -> None:
+    """B19 Nothing is kept of a head that is longer than any may be."""
     async with wired(tmp_path) as (stage, _, ask):
         for raw in (
             b"GET /one HTTP/1.1\r\nX: " + b"a" * MOST_BYTES,
