@@ -118,6 +118,7 @@ TABLE: Final[Table] = {
         "public_origin": _unknown("from which origin forms are believed"),
         "max_page_bytes": _weakens("how large an answer may leave"),
         "max_login_body_bytes": _weakens("how large a login may be"),
+        "check_path": _neither("which path is asked for around the gateway, to try that it is refused"),
         "stranger_sightings": _weakens("how much personal data a stranger may be shown"),
     },
     Upstream: {
