@@ -1,7 +1,6 @@
 """The machine: is its clock set, may the gateway open enough files, are its certificates valid."""
 
 import ctypes
-import os
 import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,8 +137,3 @@ def _covers(name: str, host: str) -> bool:
     if name.startswith("*."):
         return host.partition(".")[2].lower() == name[2:].lower()
     return host.lower() == name.lower()
-
-
-def user_is_root() -> bool:
-    """Tell whether this command may read what the gateway may not."""
-    return os.geteuid() == 0

@@ -74,7 +74,7 @@ _DOORS = "requests are tried at both configurations instead"
 
 TABLE: Final[Table] = {
     Policy: {
-        "policy_id": _neither("follows from everything else"),
+        "policy_id": Field(Way.KEY, "follows from everything else"),
         "apps": _part("what the gateway opens a way to", _WEAK, _STRONG),
         "by_host": _elsewhere("hosts are compared by the application that answers there"),
         "realms": _part("a directory that nobody uses until an application names it", _NEITHER, _NEITHER),
