@@ -140,7 +140,7 @@ def broken(relied: Relied) -> Iterator[str]:
     module_name, _, name = relied.what.partition(":")
     try:
         thing: Any = import_module(module_name)
-        thing = getattr(thing, name) if name else thing
+        thing = inspect.unwrap(getattr(thing, name)) if name else thing
     except (ImportError, AttributeError):
         yield f"{relied.what} is gone"
         return

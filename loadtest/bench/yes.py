@@ -10,8 +10,9 @@ import sys
 
 import uvloop
 
-from gateway.edge.wire import BACKLOG, Answer, Peer, Wire
+from gateway.edge.wire import Answer, Peer, Wire
 from gateway.processes import bound_to_us
+from gateway.workers.accepting import BACKLOG, Acceptor
 
 _YES = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 _MOST_BYTES = 65_536
@@ -22,7 +23,8 @@ async def _respond(raw: bytes, peer: Peer) -> Answer:  # noqa: ARG001 - as a che
 
 
 async def _serve(listening: socket.socket) -> None:
-    await Wire(_respond, lambda _: None, _MOST_BYTES).open([listening])
+    wire = Wire(_respond, lambda _: None, _MOST_BYTES)
+    Acceptor(listening, wire.connection, lambda: True).open()
     await asyncio.Event().wait()
 
 

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from typing import Final
 
-from gateway.policy.caps import ALWAYS, WEEK_MINUTES, CapRule, Place, resolve
+from gateway.policy.caps import ALWAYS, DAY_MINUTES, WEEK_MINUTES, CapRule, Place, resolve
 from gateway.policy.policy import Realm
 from gateway.policy.weakening.changes import Change, Effect, compare_fields, told
 from gateway.policy.weakening.table import MODE_RANKS, TABLE
 from gateway.vocabulary.limits import Limit, LimitSet
 
 MOST_PLACES: Final = 20_000
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _UNTOLD: Final = "nobody can tell, so it counts as weaker"
 
 
@@ -116,7 +117,11 @@ def _told(limit: Limit | None) -> str:
 def _at(app: str | None, establishment: str | None, minute: int) -> str:
     words = [f" in {app}"] if app is not None else []
     words += [f" for {establishment}"] if establishment is not None else []
-    words += [f" at minute {minute} of the week"] if minute else []
+    words += (
+        [f" on {_DAYS[minute // DAY_MINUTES]} at {minute % DAY_MINUTES // 60:02}:{minute % 60:02}"]
+        if minute
+        else []
+    )
     return "".join(words)
 
 

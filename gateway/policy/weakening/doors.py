@@ -97,17 +97,16 @@ def _tried(old: App, new: App, pairs: list[tuple[Route, Route]], where: str) -> 
 
 
 def _requests(old: App, new: App, pairs: list[tuple[Route, Route]]) -> Iterator[RequestFacts]:
+    # A door that does not know a method refuses it, so that every method is tried at every door.
     every = old.methods | new.methods
     for app in (old, new):
         for route in app.routes:
-            methods = route.methods or every
             for wanted in (route, None) if route.params else (None,):
-                yield from requests_for(wanted, methods, paths_of(route))
+                yield from requests_for(wanted, every, paths_of(route))
     for one, other in pairs:
         both = paths_of_both(one, other)
-        methods = (one.methods or every) & (other.methods or every)
-        for wanted in (one, other):
-            yield from requests_for(wanted, methods, both)
+        for wanted in (one, other) if one.params or other.params else (None,):
+            yield from requests_for(wanted, every, both)
 
 
 def _met(app: App, facts: RequestFacts) -> RouteMatch | None:

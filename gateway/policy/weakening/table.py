@@ -74,7 +74,7 @@ _DOORS = "requests are tried at both configurations instead"
 
 TABLE: Final[Table] = {
     Policy: {
-        "policy_id": _neither("follows from everything else"),
+        "policy_id": Field(Way.KEY, "follows from everything else"),
         "apps": _part("what the gateway opens a way to", _WEAK, _STRONG),
         "by_host": _elsewhere("hosts are compared by the application that answers there"),
         "realms": _part("a directory that nobody uses until an application names it", _NEITHER, _NEITHER),
@@ -118,6 +118,7 @@ TABLE: Final[Table] = {
         "public_origin": _unknown("from which origin forms are believed"),
         "max_page_bytes": _weakens("how large an answer may leave"),
         "max_login_body_bytes": _weakens("how large a login may be"),
+        "check_path": _neither("which path is asked for around the gateway, to try that it is refused"),
         "stranger_sightings": _weakens("how much personal data a stranger may be shown"),
     },
     Upstream: {

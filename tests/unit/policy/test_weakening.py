@@ -14,7 +14,7 @@ from gateway.policy.paths import PathTemplate
 from gateway.policy.plain import NotPlain, identify, plain, restore, types_of
 from gateway.policy.policy import Policy
 from gateway.policy.weakening import Change, Effect, compare_policies, weakenings
-from gateway.policy.weakening.changes import Way
+from gateway.policy.weakening.changes import Field, Way, judged
 from gateway.policy.weakening.table import TABLE, WHOLE
 
 WEAKER, STRONGER, NEITHER = Effect.WEAKER, Effect.STRONGER, Effect.NEITHER
@@ -233,3 +233,41 @@ def test_another_application_and_another_realm(tmp_path: Path) -> None:
         tmp_path, more.replace("demo.chu.example", "x.example").replace("second.chu", "demo.chu")
     )
     assert any("hosts.demo.chu.example: demo -> second" in str(c) for c in compare_policies(old, taken))
+
+
+MORE, LESS = Field(Way.WEAKENS, "why"), Field(Way.STRENGTHENS, "why")
+RANKED = Field(Way.RANKED, "why", ranks={"low": 0, "odd": 0, "high": 1})
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after", "effect"),
+    [
+        (MORE, 1, 2, WEAKER),
+        (MORE, 2, 1, STRONGER),
+        (MORE, 1, None, WEAKER),
+        (MORE, None, 1, STRONGER),
+        (Field(Way.WEAKENS, "why", STRONGER), None, 1, WEAKER),
+        (Field(Way.WEAKENS, "why", STRONGER), 1, None, STRONGER),
+        (MORE, False, True, WEAKER),
+        (LESS, False, True, STRONGER),
+        (LESS, 1, 2, STRONGER),
+        (LESS, 2, 1, WEAKER),
+        (MORE, frozenset("a"), frozenset("ab"), WEAKER),
+        (MORE, frozenset("ab"), frozenset("a"), STRONGER),
+        (LESS, frozenset("ab"), frozenset("a"), WEAKER),
+        # Some more and some less: nobody can tell.
+        (MORE, frozenset("a"), frozenset("b"), WEAKER),
+        (LESS, frozenset("a"), frozenset("b"), WEAKER),
+        (MORE, (("a", 1), ("b", 2)), (("a", 1), ("b", 1)), STRONGER),
+        (MORE, (("a", 1), ("b", 2)), (("a", 1),), WEAKER),
+        (MORE, (("a", 1), ("b", 2)), (("a", 2), ("b", 1)), WEAKER),
+        (RANKED, "low", "high", STRONGER),
+        (RANKED, "high", "low", WEAKER),
+        (RANKED, "low", "odd", WEAKER),
+        (RANKED, "high", "never heard of", WEAKER),
+        (Field(Way.UNKNOWN, "why"), 1, 2, WEAKER),
+        (Field(Way.NEITHER, "why"), 1, 2, NEITHER),
+    ],
+)
+def test_one_value(field: Field, before: object, after: object, effect: Effect) -> None:
+    assert judged(before, after, field) is effect
