@@ -17,7 +17,6 @@ from mitmproxy.master import Master
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 import addons.pump  # noqa: F401 - connections of this master are worked off by it
-from addons.accepting import Acceptor
 from addons.dispatch import DirectAddons
 from addons.listener import Listener, server_context
 from addons.sentinel import Sentinel
@@ -25,6 +24,7 @@ from addons.upstreams import Upstreams
 from addons.wire import Wire, WireBounds
 from gateway.clock import spawn
 from gateway.policy.policy import Upstream
+from gateway.workers.accepting import Acceptor, streamed
 
 _DEAD_UPSTREAM = "reverse:http://127.0.0.1:9"
 _POLL_S = 0.02
@@ -123,7 +123,9 @@ class GateMaster(Master):
         if shared is not None:
             serve = ServerInstance.make(_DEAD_UPSTREAM, self._proxyserver).handle_stream
             is_my_turn = shared.is_my_turn
-            self._acceptor = Acceptor(shared.listening, serve, lambda: is_my_turn(self.connections))
+            self._acceptor = Acceptor(
+                shared.listening, lambda: streamed(serve), lambda: is_my_turn(self.connections)
+            )
 
     @property
     def connections(self) -> int:

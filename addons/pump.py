@@ -141,5 +141,6 @@ def _unchecked(_message: http.MessageData) -> None:
 
 
 # mitmproxy names the class of its connections in one module global and offers no other way in.
+vars(_handler)["__wrapped__"] = ProxyConnectionHandler
 vars(mode_servers)["ProxyConnectionHandler"] = _handler
 http.MessageData.__post_init__ = _unchecked  # type: ignore[method-assign]

@@ -19,15 +19,17 @@ class NotWritten(OSError):
 
 
 @contextmanager
-def drafts(*paths: Path) -> Iterator[tuple[Path, ...]]:
+def drafts(*paths: Path, replace: bool = True) -> Iterator[tuple[Path, ...]]:
     """Give an empty new file beside each of *paths*; they take their places, in that order, when the block ends.
 
     Each draft has a name that nobody can foresee and is for its owner alone (mode 0600), in its place too. All of
     them are on the disk before the first one takes its place. When the block raises, or a disk refuses, the drafts
-    go, and what stood at a path that was not reached stays.
+    go, and what stood at a path that was not reached stays. Without *replace* nothing that stands there is replaced,
+    nor what came there meanwhile.
 
     Raises:
-        NotWritten: a draft cannot be made, made durable, or put in its place; a folder or device stands there.
+        NotWritten: a draft cannot be made, made durable, or put in its place; a folder or device stands there;
+            without *replace*, anything does.
     """
     with ExitStack() as stack:
         made = []
@@ -45,7 +47,10 @@ def drafts(*paths: Path) -> Iterator[tuple[Path, ...]]:
                 _keep(draft)
         for draft, path in zip(made, paths, strict=True):
             with _naming(path):
-                draft.replace(path)
+                if replace:
+                    draft.replace(path)
+                else:
+                    path.hardlink_to(draft)
         for path in {path.parent: path for path in paths}.values():
             with _naming(path):
                 sync_directory(path.parent)

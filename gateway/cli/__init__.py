@@ -28,8 +28,12 @@ _COMMANDS: Final[Listed] = {
         "Run the gateway until SIGTERM; SIGHUP reloads the configuration, SIGUSR2 replaces the workers one by one.",
     ),
     "demo": ("gateway.cli.demo:demo", "Run a small e-health app with the gateway in front of it."),
+    "doctor": (
+        "gateway.cli.doctor:doctor",
+        "Check an installation: configuration, keys, store, log, clock, certificates, applications, what is in force.",
+    ),
     "edge": ("gateway.cli.edge:edge", "Run the check for a front proxy; write the proxy's configuration."),
-    "config": ("gateway.cli.config:config", "Check, explain and reload the configuration."),
+    "config": ("gateway.cli.config:config", "Check, explain, compare and reload the configuration."),
     "workers": ("gateway.cli.workers:workers", "Show the workers of this node, replace them one by one."),
     "keys": (
         "gateway.cli.keys:keys",

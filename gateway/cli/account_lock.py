@@ -25,6 +25,7 @@ from gateway.vocabulary.events import EventKind
 from gateway.vocabulary.identity import AccountRef
 
 UNRECORDED = "done-unrecorded"
+UNCERTAIN = "uncertain"
 _AGAIN = "then run the same command again, which records it"
 _TOGETHER = 64
 _DEVICE = re.compile(r"[0-9a-f]{16}\Z")
@@ -80,10 +81,11 @@ def lock(
 ) -> int:
     """Contain accounts: every session ends at once, on every node, and nobody gets in until unlock.
 
-    Every account is tried. Those that nobody invited are locked too, and named. --cluster and --device reach back
-    as far as pools.linked_s: on a PC that a ward shares they take the ward, so look with --dry-run first when there
-    is time, and prefer --device with the thief's. Leaves with 1 when any failed. When the audit log cannot record it,
-    it is done all the same, said loudly, and the command leaves with 2.
+    Every account is tried. When the store's answer to one is lost, or no replica confirms it, the lock may have
+    been done: that is said, and the same command makes it certain. Those that nobody invited are locked too, and
+    named. --cluster and --device reach back as far as pools.linked_s: on a PC that a ward shares they take the ward,
+    so look with --dry-run first when there is time, and prefer --device with the thief's. Leaves with 1 when any
+    failed. When the audit log cannot record it, it is done all the same, said loudly, and the command leaves with 2.
     """
     if not logins and path is None and not devices:
         fail("name at least one LOGIN, a file with --file, or a device with --device", EXIT_FAULT)
@@ -199,10 +201,20 @@ async def _lock(office: Office, asked: _Asked, reason: str) -> Row:
         return row
     try:
         known = await office.accounts.get(asked.person.ref.id) is not None
-        done = await office.accounts.lock(asked.person.ref.id, reason, ref=asked.person.ref)
     except (StoreEmptied, StoreUnavailable) as error:
         # A store that fails for one account may answer for the next.
         return row | {"fault": f"{asked.where}{error}"}
+    try:
+        done = await office.accounts.lock(asked.person.ref.id, reason, ref=asked.person.ref)
+    except StoreEmptied as error:
+        return row | {"fault": f"{asked.where}{error}"}
+    except StoreUnavailable as error:
+        # It was asked, and what became of it is not known: the answer was lost, or no replica confirmed it.
+        return row | {
+            "outcome": UNCERTAIN,
+            "known": "yes" if known else "no",
+            "fault": f"{asked.where}{error}",
+        }
     locked = isinstance(done, Changed)
     return row | {
         "outcome": "done" if locked else "refused",
@@ -214,7 +226,13 @@ async def _lock(office: Office, asked: _Asked, reason: str) -> Row:
 
 def _tell(rows: Sequence[Row]) -> None:
     for row in rows:
-        if row["outcome"] not in {"done", UNRECORDED, "would"}:
+        if row["outcome"] == UNCERTAIN:
+            click.echo(
+                f"perhaps locked: {row['login']}: it may have been done, and may not last; run the same command again "
+                f"until it is done, which does no harm: {row['fault']}",
+                err=True,
+            )
+        elif row["outcome"] not in {"done", UNRECORDED, "would"}:
             click.echo(f"not locked: {row['login']}: {row['fault'] or row['standing']}", err=True)
     strange = [
         str(row["login"]) for row in rows if row["outcome"] in {"done", UNRECORDED} and row["known"] == "no"

@@ -30,12 +30,9 @@ _NICENESS = 10
     "--every", "every_s", type=click.IntRange(1, 86_400), default=60, show_default=True,
     help="Seconds between two passes.",
 )  # fmt: skip
-@click.option(
-    "--parent", type=click.IntRange(min=1), hidden=True, help="End with this process, which began us."
-)
 @config_option
 @json_option
-def keep_command(once: bool, every_s: int, parent: int | None, config_path: str, as_json: bool) -> int:
+def keep_command(once: bool, every_s: int, config_path: str, as_json: bool) -> int:
     """Archive ended segments of the journal as Parquet and merge them by month. The journal stays.
 
     May be stopped at any moment, by any means. `ecluse serve` runs it unless `audit.keeper` is off. 0 all is
@@ -55,7 +52,7 @@ def keep_command(once: bool, every_s: int, parent: int | None, config_path: str,
     # Nobody waits for the archive; somebody waits for the gateway.
     os.nice(_NICENESS)
     resting = threading.Event()
-    run(settings.audit_dir, keys, lambda: _rest(resting, every_s, parent))
+    run(settings.audit_dir, keys, lambda: not resting.wait(every_s))
     return EXIT_DONE
 
 
@@ -72,14 +69,6 @@ def run(audit_dir: Path, keys: list[VerifierKey], again: Callable[[], bool]) -> 
             telemetry.log().error("audit_keeper_failed", error=str(error))
         if not again():
             return
-
-
-def _rest(resting: threading.Event, every_s: int, parent: int | None) -> bool:
-    for _ in range(every_s):
-        if parent is not None and os.getppid() != parent:
-            return False
-        resting.wait(1.0)
-    return True
 
 
 def _log(done: Kept) -> None:

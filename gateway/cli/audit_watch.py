@@ -1,7 +1,6 @@
 """``ecluse audit watch``: judge the log as it grows, and ask accounts for a code, or lock them."""
 
 import asyncio
-import os
 import secrets
 import signal
 from collections.abc import Callable
@@ -42,11 +41,8 @@ _REFUSED = (
 @click.command("watch", epilog="Example:  ecluse audit watch --config /etc/ecluse/ecluse.yaml")
 @click.option("--once", is_flag=True, help="Judge what was added since the last time, and leave.")
 @metrics_port_option
-@click.option(
-    "--parent", type=click.IntRange(min=1), hidden=True, help="End with this process, which began us."
-)
 @config_option
-def watch(once: bool, metrics_port: int | None, parent: int | None, config_path: str) -> int:
+def watch(once: bool, metrics_port: int | None, config_path: str) -> int:
     """Watch the log for what looks wrong; ask the account for a fresh code, and lock it when that did not help.
 
     Reads the journals of every writer as they grow, never in the path of a request. What it has learned stands
@@ -56,19 +52,19 @@ def watch(once: bool, metrics_port: int | None, parent: int | None, config_path:
     settings = load_or_exit(config_path).settings
     telemetry.configure()
     try:
-        asyncio.run(_begin(settings, metrics_port, parent, once=once))
+        asyncio.run(_begin(settings, metrics_port, once=once))
     except _REFUSED as error:
         fail(f"nobody watches the log: {error}", EXIT_FAULT)
     return EXIT_DONE
 
 
-async def _begin(settings: Settings, metrics_port: int | None, parent: int | None, *, once: bool) -> None:
+async def _begin(settings: Settings, metrics_port: int | None, *, once: bool) -> None:
     watching = asyncio.Event()
     async with metrics_served(settings, metrics_port, watching.is_set):
-        await _run(settings.config_path, parent, watching, once=once)
+        await _run(settings.config_path, watching, once=once)
 
 
-async def _run(config_path: Path, parent: int | None, watching: asyncio.Event, *, once: bool) -> None:
+async def _run(config_path: Path, watching: asyncio.Event, *, once: bool) -> None:
     """Watch, and set *watching* once the log and the store are open."""
     began_ms = SystemClock().now_ms()
     async with open_for_watcher(config_path) as lookout:
@@ -99,7 +95,7 @@ async def _run(config_path: Path, parent: int | None, watching: asyncio.Event, *
                 telemetry.log().info("watch_began", accounts=len(memory.state.accounts))
                 delivering = spawn(_deliver(lookout), "alerts")
                 try:
-                    await _watch(watcher, lookout, decoys, stop, parent=parent, began_ms=began_ms)
+                    await _watch(watcher, lookout, decoys, stop, began_ms=began_ms)
                 finally:
                     delivering.cancel()
             watcher.save()
@@ -145,12 +141,11 @@ async def _watch(
     decoys: "_Decoys",
     stop: asyncio.Event,
     *,
-    parent: int | None,
     began_ms: int,
 ) -> None:
     # What was reloaded while the configuration was being read for the first time counts as well.
     reloaded = _changes(lookout.settings.reload_file, began_ms - _COARSE_MS)
-    while not stop.is_set() and (parent is None or os.getppid() == parent):
+    while not stop.is_set():
         if reloaded():
             _follow_reload(watcher, lookout)
         decoys.follow()

@@ -18,6 +18,7 @@ from gateway.age import AgeRefused, Identity, Recipient, read_recipients
 from gateway.assembly.store import open_store
 from gateway.audit import files
 from gateway.audit.checkpoint import LOG_NAME, VerifierKey
+from gateway.audit.drafts import drafts
 from gateway.audit.files import LogDamaged
 from gateway.audit.operator import local_user, operator_log
 from gateway.audit.writer import AuditUnavailable
@@ -151,11 +152,9 @@ def _make(
     *,
     force: bool,
 ) -> dict[str, object]:
-    draft = output.with_name(output.name + ".part")
-    draft.unlink(missing_ok=True)
-    try:
-        handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "w+b") as file:
+    # A file that came there meanwhile is not replaced, unless that was asked for.
+    with drafts(output, replace=force) as (draft,):
+        with draft.open("w+b") as file:
             hashed = _Hashed(file)
             manifest, count = asyncio.run(_write(plan, hashed, recipients))
             file.flush()
@@ -174,14 +173,6 @@ def _make(
             "recipients": [str(one) for one in recipients],
         }
         _record(plan, told, why)
-        if force:
-            draft.replace(output)
-        else:
-            # A file that came there meanwhile is not replaced.
-            output.hardlink_to(draft)
-    finally:
-        draft.unlink(missing_ok=True)
-    files.sync_directory(output.absolute().parent)
     return told
 
 

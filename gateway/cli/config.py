@@ -1,18 +1,16 @@
-"""``ecluse config``: check, explain and reload the configuration; print its reference."""
+"""``ecluse config``: check, explain, compare and reload the configuration; print its reference."""
 
 import dataclasses
 import json
-import signal
 from pathlib import Path
 
 import click
-import msgspec
 
-from gateway.cli import EXIT_DONE, EXIT_FAULT, EXIT_REFUSED, config_option, fail, json_option
+from gateway.cli import EXIT_DONE, EXIT_FAULT, config_option, fail, json_option
 from gateway.cli.audit_consult import moment
+from gateway.cli.config_diff import diff
+from gateway.cli.config_reload import reload_
 from gateway.cli.loading import count_faults, load_or_exit
-from gateway.cli.reload_answer import AnswerUnread, read_answer
-from gateway.cli.running import tell
 from gateway.clock import SystemClock
 from gateway.configuration import ConfigurationFaults, load
 from gateway.configuration.reference import reference
@@ -22,7 +20,11 @@ from gateway.policy.explain import explain as explain_request
 
 @click.group(epilog="Example:  ecluse config check --config /etc/ecluse/ecluse.yaml")
 def config() -> None:
-    """Check, explain and reload the configuration."""
+    """Check, explain, compare and reload the configuration."""
+
+
+config.add_command(diff)
+config.add_command(reload_)
 
 
 @config.command(epilog="Example:  ecluse config check --json")
@@ -108,29 +110,6 @@ def explain(
         for line in told.lines:
             click.echo(line)
     return EXIT_DONE
-
-
-@config.command(name="reload", epilog="Example:  ecluse config reload")
-@click.option("--wait-s", default=10.0, show_default=True, help="Longest wait for the gateway's answer.")
-@config_option
-@json_option
-def reload_(wait_s: float, config_path: str, as_json: bool) -> int:
-    """Have the running gateway read its configuration again. Exit code 0: in force; 1: refused."""
-    settings = load_or_exit(config_path).settings
-    tell(settings, signal.SIGHUP, settings.reload_file, wait_s)
-    try:
-        answer = read_answer(settings.reload_file)
-    except AnswerUnread as error:
-        fail(str(error), EXIT_FAULT)
-    if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(answer), ensure_ascii=False))
-    elif answer.loaded:
-        click.echo(f"The configuration is in force: policy {answer.policy_id}.")
-    else:
-        for fault in answer.faults:
-            click.echo(fault, err=True)
-        click.echo("ecluse: the gateway refused the configuration and keeps the old one", err=True)
-    return EXIT_DONE if answer.loaded else EXIT_REFUSED
 
 
 @config.command(name="reference", epilog="Example:  ecluse config reference")

@@ -3,14 +3,15 @@
 import asyncio
 import importlib
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 import msgspec
 
 from gateway import telemetry
 from gateway.cli import EXIT_FAULT, config_option, fail
-from gateway.processes import python
+from gateway.dependencies import DependenciesRefused, refuse_known_faults
+from gateway.processes import ecluse
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.workers.crew import WorkersDidNotStart
 from gateway.workers.plan import Plan, count
@@ -53,8 +54,9 @@ def serve(
     """Run the gateway until SIGTERM; SIGHUP reloads the configuration, SIGUSR2 replaces the workers one by one."""
     telemetry.configure()
     if supervise is not None:
-        _supervise(supervise)
+        run_supervisor(supervise)
         return
+    refuse_what_is_unfit()
     loaded: Loaded = importlib.import_module("gateway.cli.loading").load_or_exit(config_path)
     if seat is not None:
         serving = importlib.import_module("gateway.cli.serve_worker")
@@ -62,12 +64,27 @@ def serve(
     else:
         asked = workers if workers is not None else loaded.settings.workers
         if asked is not None:
-            _become_supervisor(plan_of(loaded, count(asked)))
+            become_supervisor(plan_of(loaded, count(asked)), "serve")
         work = importlib.import_module("gateway.cli.serve").run(loaded)
     refused = importlib.import_module("gateway.cli.serve").REFUSES_TO_START
     try:
         asyncio.run(work)
     except refused as error:
+        fail(f"the gateway does not start: {error}", EXIT_FAULT)
+
+
+def refuse_what_is_unfit() -> None:
+    """Leave with 2 where the packages below the gateway have known faults, or are not what the door relies on.
+
+    To be called before the door's modules are imported: they put names of theirs in place of mitmproxy's.
+    """
+    contract = importlib.import_module("addons.contract")
+    try:
+        refuse_known_faults()
+        contract.check()
+    except (DependenciesRefused, contract.ContractBroken) as error:
+        for said in error.faults:
+            click.echo(said, err=True)
         fail(f"the gateway does not start: {error}", EXIT_FAULT)
 
 
@@ -88,19 +105,23 @@ def plan_of(loaded: "Loaded", workers: int) -> Plan:
         store_dir=str(settings.state_dir / "store") if settings.embedded_store else None,
         keeper=settings.keeper,
         watcher=settings.watcher,
+        edge_beside=settings.edge_beside,
     )
 
 
-def _become_supervisor(plan: Plan) -> None:
-    """Begin this process anew as a supervisor: what it has read, passwords among it, is gone from its memory."""
+def become_supervisor(plan: Plan, *noun: str) -> NoReturn:
+    """Begin this process anew, as the command *noun*, as a supervisor.
+
+    What it has read, passwords among it, is gone from its memory then.
+    """
     handle = os.memfd_create("ecluse-plan", 0)
     os.write(handle, msgspec.json.encode(plan))
-    words = ("-m", "gateway", "serve", "--config", plan.config_path, "--supervise", str(handle))
-    command = [*python(), *words]
+    command = ecluse(*noun, "--config", plan.config_path, "--supervise", str(handle))
     os.execv(command[0], command)  # noqa: S606 - no shell, and our own interpreter
 
 
-def _supervise(handle: int) -> None:
+def run_supervisor(handle: int) -> None:
+    """Supervise by the plan in the descriptor *handle* until SIGTERM; say why when it cannot begin."""
     plan = msgspec.json.decode(os.pread(handle, os.fstat(handle).st_size, 0), type=Plan)
     os.close(handle)
     try:
@@ -108,7 +129,7 @@ def _supervise(handle: int) -> None:
     except WorkersDidNotStart as error:
         raise SystemExit(error.code) from None
     except (PortTaken, EmbeddedFailed) as error:
-        fail(f"the gateway does not start: {error}", EXIT_FAULT)
+        fail(f"{plan.door.words} does not start: {error}", EXIT_FAULT)
 
 
 async def _run(plan: Plan) -> None:

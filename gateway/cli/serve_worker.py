@@ -1,134 +1,86 @@
 """A worker: a serving process of a node that has several. Its supervisor tells it when to reload and when to leave."""
 
-import asyncio
-import os
-import signal
 import socket
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from addons.master import GateMaster, SharedPort
 from gateway import telemetry
 from gateway.assembly.services import note, open_services
 from gateway.audit.writer import AuditUnavailable
-from gateway.cli.serve import (
-    build_door,
-    freeze,
-    is_ready,
-    load_again,
-    outcome_of,
-    record_start,
-    reload_now,
-    told_faults,
-)
+from gateway.cli.reloading import freeze, is_ready, show_measures
+from gateway.cli.serve import begin_on_record, build_door, check_door, reload_door
 from gateway.clock import spawn
-from gateway.configuration import ConfigurationFaults, Loaded, Settings
+from gateway.configuration import Loaded, Settings
+from gateway.configuration.in_force import no_weaker
 from gateway.engine.services import Services
 from gateway.vocabulary.events import EventKind
-from gateway.workers.link import Link
-from gateway.workers.merging import families_of
-from gateway.workers.standings import Standings
-from gateway.workers.worker import BEAT_S, Seat
+from gateway.workers.acceptance import Acceptance
+from gateway.workers.seated import Seated
+from gateway.workers.worker import Seat
 
 
 async def run_worker(loaded: Loaded, seat: Seat) -> None:
     """Serve on *seat* until the supervisor, or SIGTERM, asks to stop; then drain, flush and return."""
-    telemetry.log_as(seat.number)
+    seated = await Seated.take(seat)
+    if seat.beside:
+        loaded, weaker = no_weaker(loaded)
+        if weaker:
+            telemetry.log().error(
+                "weaker_configuration_not_taken", weaker=len(weaker), policy_id=loaded.policy.policy_id
+            )
     settings = loaded.settings
-    link = await Link.over(socket.socket(fileno=seat.link))
-    standings = Standings(seat.standings, seat.number)
-    os.close(seat.standings)
     async with open_services(loaded, worker=seat.number) as services:
-        shared = SharedPort(socket.socket(fileno=seat.listening), standings.is_my_turn)
+        (listening,) = seat.listening
+        shared = SharedPort(socket.socket(fileno=listening), seated.standings.is_my_turn)
         master = build_door(loaded, services, shared)
-        await record_start(services, settings)
+        await begin_on_record(services, settings)
         await master.start()
         telemetry.show_policy(loaded.policy.policy_id)
         freeze()
-        worker = _Worker(services, master, settings, link, standings)
-        beats = spawn(worker.beat(), "beats")
-        spawn(worker.obey(), "supervisor")
-        spawn(worker.door(), "door")
+        spawn(_door(master, seated), "door")
+        showing = spawn(show_measures(services), "measures shown")
         try:
-            await worker.until_stopped()
+            await seated.until_stopped(_Inspecting(services, master, settings))
         finally:
-            standings.leave()
-            services.stopping = not worker.idle_s
-            cut = await master.drain(worker.longest_s, worker.idle_s)
+            showing.cancel()
+            services.stopping = not seated.idle_s
+            cut = await master.drain(seated.longest_s, seated.idle_s)
             with suppress(AuditUnavailable):
                 await services.audit.append(note(services, EventKind.STOPPED, ("cut", str(cut))))
-            beats.cancel()
-            link.send({"say": "last", "ready": False, "families": families_of(telemetry.REGISTRY)})
-    await link.close()
+    await seated.leave()
 
 
-@dataclass
-class _Worker:
-    services: Services
-    master: GateMaster
-    settings: Settings
-    link: Link
-    standings: Standings
-    longest_s: float = 0.0
-    idle_s: float = 0.0
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+class _Inspecting:
+    """What an inspector does for its supervisor."""
 
-    async def until_stopped(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop_now)
-        for number in (signal.SIGHUP, signal.SIGUSR2):
-            # These are for the supervisor, and may reach us by a command that tells every process of the gateway.
-            loop.add_signal_handler(number, lambda: None)
-        await self.stop.wait()
+    idle_s = 0.0
 
-    async def door(self) -> None:
-        try:
-            await self.master.wait_closed()
-        finally:
-            self._stop_now()
+    def __init__(self, services: Services, master: GateMaster, settings: Settings) -> None:
+        self._services = services
+        self._master = master
+        self._settings = settings
 
-    async def beat(self) -> None:
-        """Tell the supervisor again and again how this worker is, and the others how busy."""
-        while True:
-            self.link.send({"say": "beat", **self._standing()})
-            if not self.stop.is_set():
-                self.standings.note(self.master.connections)
-            await asyncio.sleep(BEAT_S)
+    @property
+    def connections(self) -> int:
+        return self._master.connections
 
-    async def obey(self) -> None:
-        """Do what the supervisor asks. Without one there is nothing to serve for: it holds what all need."""
-        while (asked := await self.link.receive()) is not None:
-            if asked["do"] == "reload":
-                await self._answer(asked, await reload_now(self.services, self.master, self.settings))
-            elif asked["do"] == "check":
-                await self._answer(asked, await self._checked())
-            elif asked["do"] == "metrics":
-                await self._answer(asked, {"families": families_of(telemetry.REGISTRY)})
-            elif asked["do"] == "leave":
-                self.longest_s, self.idle_s = float(asked["longest_s"]), float(asked["idle_s"])
-                self.stop.set()
-        self.longest_s = self.idle_s = 0.0
-        self.stop.set()
+    @property
+    def drain_s(self) -> float:
+        return float(self._services.policy.drain_s)
 
-    async def _answer(self, asked: dict[str, Any], answer: dict[str, Any]) -> None:
-        self.link.send({"say": "answer", "id": asked["id"], **self._standing(), **answer})
+    def standing(self) -> dict[str, Any]:
+        return {"ready": is_ready(self._services), "policy_id": self._services.policy.policy_id}
 
-    async def _checked(self) -> dict[str, Any]:
-        """Return whether a worker that is begun now would find a configuration that can take this one's place."""
-        try:
-            return outcome_of(await asyncio.to_thread(load_again, self.settings))
-        except (ConfigurationFaults, ValueError) as error:
-            return {
-                "loaded": False,
-                "policy_id": self.services.policy.policy_id,
-                "faults": told_faults(error),
-            }
+    async def reload(self, accepted: Acceptance | None) -> dict[str, Any]:
+        return await reload_door(self._services, self._master, self._settings, accepted)
 
-    def _standing(self) -> dict[str, Any]:
-        return {"ready": is_ready(self.services), "policy_id": self.services.policy.policy_id}
+    async def check(self) -> dict[str, Any]:
+        return await check_door(self._services, self._settings)
 
-    def _stop_now(self) -> None:
-        self.longest_s, self.idle_s = float(self.services.policy.drain_s), 0.0
-        self.stop.set()
+
+async def _door(master: GateMaster, seated: Seated) -> None:
+    try:
+        await master.wait_closed()
+    finally:
+        seated.stop_now()

@@ -18,6 +18,7 @@ from gateway.configuration import Loaded, fingerprint
 from gateway.valkey import marker
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.valkey.embedded import EmbeddedFailed
+from gateway.valkey.health import disk_faults, memory_faults, parse_info, replication_faults, server_of
 from gateway.vocabulary.events import AuditEvent, EventKind
 from gateway.vocabulary.keys import Keys
 
@@ -96,7 +97,7 @@ async def read_status(opened: Store, keys_fingerprint: str) -> Status:
     Raises:
         StoreUnavailable: it does not answer, or refuses these questions.
     """
-    info = _parse_info(await opened.execute("INFO", "everything"))
+    info = parse_info(await opened.execute("INFO", "everything"))
     found = await marker.store_id_of(opened)
     kept = await opened.execute("GET", marker.KEYCHECK)
     identity = "ours" if found == opened.store_id else "missing" if found is None else "another store's"
@@ -106,38 +107,17 @@ async def read_status(opened: Store, keys_fingerprint: str) -> Status:
         faults.append(f"the store's identity is {identity}: restore a backup, or see 'ecluse store adopt'")
     if agreed == "disagree":
         faults.append("these keys are not those the store was made with: restore the right keys_dir")
-    if info.get("maxmemory_policy", "noeviction") != "noeviction":
-        faults.append("the store forgets under memory pressure: set maxmemory-policy noeviction")
-    if info.get("aof_enabled") == "0":
-        faults.append("the store loses its last writes in a crash: set appendonly yes")
-    faults += _replication_faults(info, opened.replicas)
+    faults += [*memory_faults(info), *disk_faults(info), *replication_faults(info, opened.replicas)]
+    name, version = server_of(info)
     return Status(
         address=opened.address,
-        server=f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version', '?'))}",
+        server=f"{name} {version}",
         identity=identity,
         keys=agreed,
         accounts=int(await opened.execute("SCARD", "ecluse:accounts")),
         memory_bytes=int(info.get("used_memory", "0")),
         faults=tuple(faults),
     )
-
-
-def _replication_faults(info: dict[str, str], replicas: int) -> list[str]:
-    if not replicas:
-        return []
-    faults = []
-    if (connected := int(info.get("connected_slaves", "0"))) < replicas:
-        faults.append(
-            f"{connected} replicas follow the primary, and store.replicas asks for {replicas}: nobody can log in "
-            "or be locked until they are back"
-        )
-    # The server tells how many are good only when it is bound by their number.
-    if "min_slaves_good_slaves" not in info:
-        faults.append(
-            "a primary that is cut off from its replicas goes on spending caps that a failover forgets: set "
-            "min-replicas-to-write 1 and min-replicas-max-lag 10"
-        )
-    return faults
 
 
 async def _adopt(loaded: Loaded, keys: Keys, reason: str, *, replace: bool) -> tuple[str, int]:
@@ -166,8 +146,3 @@ async def _adopt(loaded: Loaded, keys: Keys, reason: str, *, replace: bool) -> t
             return "Another gateway marked the store meanwhile; nothing was changed. Try again.", EXIT_REFUSED
         accounts = int(await opened.execute("SCARD", "ecluse:accounts"))
     return f"Adopted. The store knows {accounts} accounts.", EXIT_DONE
-
-
-def _parse_info(reply: bytes) -> dict[str, str]:
-    lines = reply.decode("utf-8", "replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from gateway.configuration.faults import Location, Problem
-from gateway.configuration.schema import DAYS, CapRuleSpec, RealmSpec
+from gateway.configuration.schema_realm import DAYS, CapRuleSpec, RealmSpec
 from gateway.policy.caps import CapBound, CapRule, tie
 from gateway.vocabulary.limits import ACCOUNT_CONTROLS, Control
 

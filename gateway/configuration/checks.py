@@ -11,13 +11,7 @@ from gateway.configuration.edge import check_edge
 from gateway.configuration.faults import Location, Problem
 from gateway.configuration.offsite import check_offsite
 from gateway.configuration.pools import check_pools
-from gateway.configuration.schema import (
-    ClassSpec,
-    GatewaySpec,
-    LimitValue,
-    MainFile,
-    RealmSpec,
-)
+from gateway.configuration.schema import GatewaySpec, MainFile
 from gateway.configuration.schema_app import (
     PLACES,
     AccountFrom,
@@ -29,6 +23,7 @@ from gateway.configuration.schema_app import (
     SignGroup,
     Signs,
 )
+from gateway.configuration.schema_realm import ClassSpec, LimitValue, RealmSpec
 from gateway.configuration.shadows import shadowed_by
 from gateway.configuration.signals import check_signals
 from gateway.configuration.store import check_store

@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import Final
 
-from gateway.configuration.schema import ClassSpec, LimitValue
+from gateway.configuration.schema_realm import ClassSpec, LimitValue
 from gateway.vocabulary.limits import BreakGlass, Control, Limit, LimitSet
 
 Bounds = tuple[int, int]

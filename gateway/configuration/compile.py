@@ -1,10 +1,7 @@
 """The checked schema in, one Policy out. Pure: no file is touched."""
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import PurePath
 
 from gateway.configuration.caps import compile_caps
@@ -12,14 +9,13 @@ from gateway.configuration.classes import compile_classes
 from gateway.configuration.compile_app import compile_app
 from gateway.configuration.measures import compile_measures
 from gateway.configuration.pools import compile_pools
-from gateway.configuration.schema import MainFile, RealmSpec
+from gateway.configuration.schema import MainFile
 from gateway.configuration.schema_app import AppSpec
+from gateway.configuration.schema_realm import RealmSpec
 from gateway.configuration.words import network
-from gateway.policy.paths import PathTemplate
+from gateway.policy.plain import identify
 from gateway.policy.policy import Body, FailureBudget, Policy, Realm, SessionRules
 from gateway.vocabulary.identity import NameMapping
-
-_ID_DIGITS = 16
 
 
 def compile_policy(
@@ -54,28 +50,6 @@ def compile_policy(
         pools=compile_pools(main.pools),
     )
     return replace(policy, policy_id=identify(policy))
-
-
-def identify(policy: Policy) -> str:
-    """Return the first 16 hex digits of the SHA-256 of everything in *policy* but its own id."""
-    canonical = json.dumps(_canonical(replace(policy, policy_id="")), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:_ID_DIGITS]
-
-
-def _canonical(value: object) -> object:
-    if isinstance(value, PathTemplate):
-        return value.text
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _canonical(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _canonical(item) for key, item in value.items()}
-    if isinstance(value, frozenset):
-        return sorted(str(item) for item in value)
-    if isinstance(value, tuple):
-        return [_canonical(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    return value if value is None or isinstance(value, (bool, int)) else str(value)
 
 
 def _realm(name: str, spec: RealmSpec) -> Realm:

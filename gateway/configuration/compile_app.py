@@ -69,6 +69,7 @@ def compile_app(name: str, spec: AppSpec, folder: PurePath) -> App:
         max_page_bytes=spec.max_page_bytes,
         max_login_body_bytes=spec.max_login_body_bytes,
         stranger_sightings=spec.stranger_sightings,
+        check_path=spec.check_path,
     )
 
 

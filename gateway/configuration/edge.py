@@ -32,6 +32,8 @@ def check_edge(gateway: GatewaySpec) -> Iterator[Problem]:
     taken = {gateway.listen.port, gateway.metrics.port if gateway.metrics else None} - {0, None}
     if edge.port in taken:
         yield Problem((*at, "port"), "this port is the gateway's own", "choose another")
+    if edge.metrics is not None and edge.metrics.port in taken | {edge.port}:
+        yield Problem((*at, "metrics", "port"), "this port is taken already", "choose another")
     if edge.front is not None and gateway.listen.tls is not None:
         yield Problem(
             (*at, "front"), "the front proxy keeps the certificate", "take gateway.listen.tls out, or front"
@@ -68,6 +70,9 @@ def settle_edge(spec: EdgeSpec | None, folder: Path, found: list[Problem]) -> Ed
         port=spec.port,
         secret=secret,
         processes=spec.processes,
+        beside=spec.beside == "on",
+        metrics_address=spec.metrics.address if spec.metrics is not None else "127.0.0.1",
+        metrics_port=spec.metrics.port if spec.metrics is not None else None,
         front=FrontSettings(
             certificate=(folder / front.certificate).absolute(),
             key=(folder / front.key).absolute(),

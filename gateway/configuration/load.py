@@ -16,8 +16,9 @@ from gateway.configuration.compile import compile_policy
 from gateway.configuration.edge import settle_edge
 from gateway.configuration.faults import ConfigurationFaults, Fault, Location, Positions, Problem, translate
 from gateway.configuration.offsite import settle_offsite
-from gateway.configuration.schema import CollectorSpec, MainFile, RealmSpec
+from gateway.configuration.schema import CollectorSpec, MainFile
 from gateway.configuration.schema_app import AppSpec
+from gateway.configuration.schema_realm import RealmSpec
 from gateway.configuration.settings import Collector, Loaded, Settings
 from gateway.configuration.signals import compile_signals
 from gateway.configuration.store import settle_store

@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gateway.configuration.schema import MainFile, RealmSpec
+from gateway.configuration.schema import MainFile
 from gateway.configuration.schema_app import AppSpec
+from gateway.configuration.schema_realm import RealmSpec
 
 _ROOTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("", MainFile),

@@ -2,18 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from gateway.configuration.spec import Spec
 from gateway.configuration.words import CollectorUrl, FilePath, HttpUrl, Port, Text
 
 MailAddress = Annotated[str, Field(pattern=r"^[^\s@<>,]+@[^\s@<>,]+$", max_length=254)]
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class MailSpec(_Spec):
+class MailSpec(Spec):
     """Mail over SMTP."""
 
     host: Text
@@ -36,7 +33,7 @@ class MailSpec(_Spec):
     """Whether the login of the account stands in the mail; else `ecluse alerts list` tells it."""
 
 
-class WebhookSpec(_Spec):
+class WebhookSpec(Spec):
     """A web address that takes a POST of JSON."""
 
     url: HttpUrl
@@ -49,7 +46,7 @@ class WebhookSpec(_Spec):
     """Whether the login of the account stands in it."""
 
 
-class AlertSyslogSpec(_Spec):
+class AlertSyslogSpec(Spec):
     """A syslog collector."""
 
     url: CollectorUrl
@@ -60,7 +57,7 @@ class AlertSyslogSpec(_Spec):
     """Whether the login of the account stands in it."""
 
 
-class AlertsSpec(_Spec):
+class AlertsSpec(Spec):
     """Who is told at once when an account is asked for a code by signals, or locked, or a decoy was opened."""
 
     again_after_s: Annotated[int, Field(ge=60, le=604_800)] = 3_600

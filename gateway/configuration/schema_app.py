@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gateway.configuration.schema import ONE_OR_MORE, Spec, whole_as
+from gateway.configuration.spec import ONE_OR_MORE, Spec, whole_as
 from gateway.configuration.words import (
     BaseUrl,
     Bytes,
@@ -335,3 +335,5 @@ class AppSpec(Spec):
     """Longest body of a login attempt; a longer one is refused."""
     stranger_sightings: Annotated[int, Field(ge=0, le=1_000)] = 5
     """Pieces of personal data a stranger's page may hold, such as the contact address of the hospital."""
+    check_path: LocalPath | None = None
+    """A path that the app refuses (401, 403) without the gateway's assertion; `ecluse doctor` asks for it directly."""

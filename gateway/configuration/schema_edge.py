@@ -1,17 +1,15 @@
 """The shape of what is said about the edge: a check for a front proxy. Its docstrings are docs/configuration.md."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from gateway.configuration.schema_metrics import MetricsSpec
+from gateway.configuration.spec import Spec
 from gateway.configuration.words import Address, FilePath, Name, Port
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class FrontSpec(_Spec):
+class FrontSpec(Spec):
     """What `ecluse edge config` writes into the front proxy's configuration."""
 
     certificate: FilePath
@@ -26,7 +24,7 @@ class FrontSpec(_Spec):
     """TCP port that leads to HTTPS."""
 
 
-class EdgeSpec(_Spec):
+class EdgeSpec(Spec):
     """The check that a front proxy asks about requests whose answers need not be seen."""
 
     socket: FilePath | None = None
@@ -40,6 +38,10 @@ class EdgeSpec(_Spec):
     secret_file: FilePath | None = None
     """File of mode 0600 that holds the secret by which the check knows its front proxy, 32 characters or more."""
     processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes that answer; each writes a log of its own."""
+    """Processes that answer, under a supervisor; each writes a log of its own."""
+    metrics: MetricsSpec | None = None
+    """Metrics and health answers of the check; none are served without it."""
+    beside: Literal["on", "off"] = "off"
+    """`on`: `ecluse serve` runs `ecluse edge serve` beside it, for a small site; `off`: you run it, as a service."""
     front: FrontSpec | None = None
     """The front proxy's side; needed by `ecluse edge config`."""

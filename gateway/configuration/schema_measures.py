@@ -3,8 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from gateway.configuration.spec import Spec
 from gateway.configuration.words import Seconds
 from gateway.vocabulary.limits import Control
 from gateway.vocabulary.measures import PlanBlancRule, StrictRule
@@ -33,11 +34,7 @@ class Cap(StrEnum):
         return Control(self.value.replace("_", "-"))
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class PostureSpec(_Spec):
+class PostureSpec(Spec):
     """What `ecluse posture strict` does to everybody."""
 
     caps_share: Annotated[float, Field(gt=0, le=1, strict=False)] = _STRICT.caps_share_milli / 1_000
@@ -48,7 +45,7 @@ class PostureSpec(_Spec):
     """Seconds after which a session ends whatever happens; never more than the realm's."""
 
 
-class CeilingSpec(_Spec):
+class CeilingSpec(Spec):
     """What no plan blanc raises a hard bound above; a bound that is higher anyway stays where it is."""
 
     patients_10min: Ceiling = _CEILINGS[Control.PATIENTS_10MIN]
@@ -71,7 +68,7 @@ class CeilingSpec(_Spec):
     """Sightings per hour."""
 
 
-class PlanBlancSpec(_Spec):
+class PlanBlancSpec(Spec):
     """What `ecluse plan-blanc` does to the accounts of an establishment, for a while."""
 
     times: Annotated[float, Field(ge=1, le=10, strict=False)] = _PLAN.times_milli / 1_000

@@ -2,16 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from gateway.configuration.spec import Spec
 from gateway.configuration.words import FilePath, HttpUrl, Text, VerifierKeyText
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class PublishSpec(_Spec):
+class PublishSpec(Spec):
     """One place where checkpoints are kept: exactly one of `directory`, `url` and `bucket`."""
 
     directory: FilePath | None = None
@@ -36,7 +33,7 @@ class PublishSpec(_Spec):
     """File of mode 0600 that holds the secret of `access_key_id` and nothing else."""
 
 
-class WitnessSpec(_Spec):
+class WitnessSpec(Spec):
     """A neighbour that cosigns the checkpoints: `ecluse witness serve`, or any C2SP tlog-witness."""
 
     url: HttpUrl

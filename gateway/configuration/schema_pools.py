@@ -2,19 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from gateway.configuration.spec import Spec
 from gateway.configuration.words import Seconds
 from gateway.vocabulary.limits import Clusters, Mode
 
 _CLUSTERS = Clusters()
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class PoolLimitValue(_Spec):
+class PoolLimitValue(Spec):
     """Distinct patients of a pool in one window: a whole number, which is the hard bound, or both."""
 
     hard: Annotated[int, Field(gt=0, le=1_000_000_000)]
@@ -32,7 +29,7 @@ def _bounds(soft: int, hard: int) -> PoolLimitValue:
     return PoolLimitValue(soft=soft, hard=hard)
 
 
-class SharedPoolSpec(_Spec):
+class SharedPoolSpec(Spec):
     """A pool of people who share something. `null` for a window counts nothing in it."""
 
     mode: Mode = Mode.ENFORCE
@@ -48,7 +45,7 @@ class SharedPoolSpec(_Spec):
     """Distinct patients per 7 days, rolling."""
 
 
-class EstablishmentPoolSpec(_Spec):
+class EstablishmentPoolSpec(Spec):
     """The accounts of one establishment, by their label: a circuit breaker. It alarms near and over a bound."""
 
     mode: Mode = Mode.OBSERVE
@@ -63,7 +60,7 @@ class EstablishmentPoolSpec(_Spec):
     """Distinct patients per 7 days, rolling."""
 
 
-class SitePoolSpec(_Spec):
+class SitePoolSpec(Spec):
     """Everybody: a circuit breaker. It alarms near and over a bound."""
 
     mode: Mode = Mode.OBSERVE
@@ -81,7 +78,7 @@ class SitePoolSpec(_Spec):
 PoolSpec = SharedPoolSpec | EstablishmentPoolSpec | SitePoolSpec
 
 
-class PoolsSpec(_Spec):
+class PoolsSpec(Spec):
     """Patients counted together. Never by network address: a hospital is one."""
 
     device: SharedPoolSpec = SharedPoolSpec()

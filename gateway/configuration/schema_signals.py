@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from gateway.configuration.spec import Spec
 from gateway.configuration.words import Seconds, TimeZone
 from gateway.vocabulary.signals import HALF_DAY_S, Rules, SignalMode
 
@@ -13,11 +14,7 @@ Weight = Annotated[int, Field(ge=0, le=1_000)]
 Count = Annotated[int, Field(ge=2, le=1_000)]
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class EnumerationSpec(_Spec):
+class EnumerationSpec(Spec):
     """Patients new to the account, opened along their numbers."""
 
     mode: SignalMode = SignalMode.ACT
@@ -30,7 +27,7 @@ class EnumerationSpec(_Spec):
     """So many new patients of a walk; the gateway looks back over 24 numbers, and tells a walk from eight on."""
 
 
-class PaceSpec(_Spec):
+class PaceSpec(Spec):
     """Records opened faster, or more regularly, than a person reads."""
 
     mode: SignalMode = SignalMode.ACT
@@ -47,7 +44,7 @@ class PaceSpec(_Spec):
     """Spread of the distances, in per cent of their mean, under which it is a program; people have 60 and more."""
 
 
-class SearchesSpec(_Spec):
+class SearchesSpec(Spec):
     """Many searches that show one patient or none."""
 
     mode: SignalMode = SignalMode.ACT
@@ -60,7 +57,7 @@ class SearchesSpec(_Spec):
     """So many within an hour."""
 
 
-class BreadthSpec(_Spec):
+class BreadthSpec(Spec):
     """Far more patients in a day than anybody of the class."""
 
     mode: SignalMode = SignalMode.ACT
@@ -75,7 +72,7 @@ class BreadthSpec(_Spec):
     """Patients in a day below which nothing is said."""
 
 
-class NewNetworkSpec(_Spec):
+class NewNetworkSpec(Spec):
     """From a network (/24, or /48 of IPv6) from which the account never came before."""
 
     mode: SignalMode = SignalMode.ACT
@@ -86,7 +83,7 @@ class NewNetworkSpec(_Spec):
     """Seconds for which it counts."""
 
 
-class NewDeviceSpec(_Spec):
+class NewDeviceSpec(Spec):
     """A login with a browser that neither the account nor its establishment works with."""
 
     mode: SignalMode = SignalMode.ACT
@@ -99,7 +96,7 @@ class NewDeviceSpec(_Spec):
     """So many of the account's last ten logins in the app were with a known one; else it has no usual device."""
 
 
-class UnusualHoursSpec(_Spec):
+class UnusualHoursSpec(Spec):
     """At an hour at which neither the account nor its class works."""
 
     mode: SignalMode = SignalMode.ACT
@@ -110,7 +107,7 @@ class UnusualHoursSpec(_Spec):
     """Seconds for which it counts."""
 
 
-class PooledSpec(_Spec):
+class PooledSpec(Spec):
     """The hard bound of a device or a cluster was met: those who share one saw together all that they may."""
 
     mode: SignalMode = SignalMode.ACT
@@ -121,7 +118,7 @@ class PooledSpec(_Spec):
     """Seconds for which it counts."""
 
 
-class CanarySpec(_Spec):
+class CanarySpec(Spec):
     """Decoys, set by `ecluse canary add`: opening or exporting one locks the account at once."""
 
     mode: SignalMode = SignalMode.ACT
@@ -140,7 +137,7 @@ SignalSpec = (
 )
 
 
-class SignalsSpec(_Spec):
+class SignalsSpec(Spec):
     """What looks wrong in the log, watched by `ecluse audit watch`, and what is then done."""
 
     watcher: Literal["on", "off"] = "on"

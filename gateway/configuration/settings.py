@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.policy.policy import Policy
+from gateway.vocabulary.running import Door, RunFiles
 from gateway.vocabulary.signals import Rules
 
 
@@ -126,6 +127,9 @@ class EdgeSettings:
     port: int | None = None
     secret: str | None = field(default=None, repr=False)
     processes: int = 1
+    beside: bool = False
+    metrics_address: str = "127.0.0.1"
+    metrics_port: int | None = None
     front: FrontSettings | None = None
 
 
@@ -181,14 +185,23 @@ class Settings:
         return self.store_url == "embedded"
 
     @property
+    def edge_beside(self) -> bool:
+        """Tell whether the serving process runs the check beside it."""
+        return self.edge is not None and self.edge.beside
+
+    @property
     def audit_dirs(self) -> tuple[Path, ...]:
         """Return the log folders of every node, this one's first."""
         return (self.audit_dir, *self.audit_also)
 
+    def run_files(self, door: Door) -> RunFiles:
+        """Return where *door* tells the commands beside it how it is."""
+        return RunFiles(self.state_dir, door)
+
     @property
     def pid_file(self) -> Path:
-        """Return where the serving process writes its process id."""
-        return self.state_dir / "ecluse.pid"
+        """Return where the serving process of the inspector writes its process id."""
+        return self.run_files(Door.INSPECTOR).pid
 
     @property
     def cursors_dir(self) -> Path:
@@ -212,18 +225,13 @@ class Settings:
 
     @property
     def reload_file(self) -> Path:
-        """Return where the serving process writes the outcome of the last reload, as JSON."""
-        return self.state_dir / "reload.json"
+        """Return where the inspector writes the outcome of its last reload, as JSON."""
+        return self.run_files(Door.INSPECTOR).reload
 
     @property
-    def restart_file(self) -> Path:
-        """Return where a supervisor writes the outcome of the last rolling restart, as JSON."""
-        return self.state_dir / "restart.json"
-
-    @property
-    def workers_file(self) -> Path:
-        """Return where a supervisor writes which workers there are, as JSON."""
-        return self.state_dir / "workers.json"
+    def in_force_file(self) -> Path:
+        """Return where the serving process writes the policy in force, as JSON without secrets."""
+        return self.state_dir / "in-force.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from gateway.configuration import files
 from gateway.configuration.faults import Problem
-from gateway.configuration.schema import StoreSpec
+from gateway.configuration.schema_store import StoreSpec
 from gateway.valkey.address import OPTIONS, SENTINEL_OPTIONS, AddressRefused, read_address
 
 _URL = ("store", "url")

@@ -4,10 +4,15 @@ from dataclasses import dataclass
 
 from gateway import telemetry
 from gateway.edge import claims
+from gateway.edge.repeats import Repeat, repeat_of
 from gateway.engine import Answer, Engine, Exchange, Onward
-from gateway.ingress import Fields
+from gateway.ingress import Admitted, RawHead
+from gateway.lookups import Entering
 from gateway.pages.calm import calm_body, calm_headers
 from gateway.policy.inspection import SEEN_ELSEWHERE, why_inspected
+from gateway.policy.policy import Policy
+from gateway.policy.routes import RouteMatch
+from gateway.valkey.client import StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Forward, Reason
 from gateway.vocabulary.messages import Headers, Reply
 from gateway.vocabulary.records import RouteKind
@@ -25,37 +30,109 @@ class Passed:
     headers: Headers
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What *policy* makes of a request before anybody is asked about: its one reading, and its door."""
+
+    policy: Policy
+    admitted: Admitted
+    match: RouteMatch
+
+
+class Asker:
+    """Whoever asks with the same lines, whatever the address: what was decided of them, by the door's name."""
+
+    __slots__ = ("repeats",)
+
+    def __init__(self) -> None:
+        self.repeats: dict[str, Repeat[Passed]] = {}
+
+
+class Question:
+    """A question of the front proxy's, and what its bytes alone decide: that is found out once for each policy."""
+
+    __slots__ = ("asked", "asker", "standing")
+
+    def __init__(self, asked: RawHead | claims.Fault, asker: Asker) -> None:
+        self.asked = asked
+        self.asker = asker
+        self.standing: Standing | None = None
+
+
 class Check:
     """Answers for the application, by the same engine as the inspector; never raises, and never says yes by default."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    async def decide(self, fields: Fields) -> Passed | Reply:
-        """Decide the request that *fields* describe; the asker is known to be the front proxy."""
+    async def decide(self, question: Question) -> Passed | Reply:
+        """Decide the request that *question* describes; the asker is known to be the front proxy."""
         exchange: Exchange | None = None
         try:
-            head = claims.read(fields)
-            if isinstance(head, claims.Fault):
-                return self._unreadable(head)
-            # No body comes here; strict reading refuses a head that announces one with the methods that pass.
-            _, arrived = self.engine.arrive(head, b"")
-            if isinstance(arrived, Answer):
-                return arrived.reply
-            exchange = arrived
-            return await self._decide(exchange)
+            if question.standing is None or question.standing.policy is not self.engine.policy:
+                arrived = self._arrive(question)
+                if not isinstance(arrived, Exchange):
+                    return arrived
+                exchange = arrived
+            entering, repeat = None, self._repeat(question)
+            if repeat is not None:
+                try:
+                    outcome = await self.engine.services.store.ask(repeat.prepared)
+                except (StoreUnavailable, StoreEmptied) as error:
+                    outcome = error
+                if outcome == repeat.reply:
+                    repeat.counter.inc()
+                    return repeat.passed
+                entering = Entering()
+                entering.hear(repeat.prepared, outcome)
+            if exchange is None or exchange.policy is not self.engine.policy:
+                arrived = self._arrive(question)
+                if not isinstance(arrived, Exchange):
+                    return arrived
+                exchange = arrived
+            exchange.entering = entering or Entering()
+            return await self._decide(exchange, question)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
             telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)
             return self._fault(exchange)
 
-    async def _decide(self, exchange: Exchange) -> Passed | Reply:
-        exchange.settled = True
+    def _repeat(self, question: Question) -> "Repeat[Passed] | None":
+        """Return what was decided of the same lines at the same door, if it would still be decided so."""
+        if question.standing is None:
+            return None
+        match = question.standing.match
+        repeat = question.asker.repeats.get(match.rule)
+        return repeat if repeat is not None and repeat.fits(match) and repeat.holds(self.engine) else None
+
+    def _arrive(self, question: Question) -> Exchange | Reply:
+        standing = question.standing
+        if standing is not None and standing.policy is self.engine.policy:
+            arrived = self.engine.open(standing.admitted, b"")
+            if isinstance(arrived, Exchange):
+                arrived.match, arrived.stood = standing.match, arrived.facts
+        elif isinstance(question.asked, claims.Fault):
+            return self._unreadable(question.asked)
+        else:
+            # No body comes here; strict reading refuses a head that announces one with the methods that pass.
+            admitted, arrived = self.engine.arrive(question.asked, b"")
+            if admitted is not None and isinstance(arrived, Exchange):
+                question.standing = self._stand(admitted, arrived)
+        return arrived.reply if isinstance(arrived, Answer) else arrived
+
+    def _stand(self, admitted: Admitted, exchange: Exchange) -> Standing | None:
+        """Find the door of *exchange*; None when its request is none of the check's."""
         if exchange.facts.method not in SEEN_ELSEWHERE or exchange.facts.path.startswith(
             exchange.policy.prefix
         ):
-            return self._misrouted(exchange)
+            return None
         self.engine.stand(exchange)
-        if self._must_be_seen(exchange):
+        if self._must_be_seen(exchange) or exchange.match is None:
+            return None
+        return Standing(exchange.policy, admitted, exchange.match)
+
+    async def _decide(self, exchange: Exchange, question: Question) -> Passed | Reply:
+        exchange.settled = True
+        if question.standing is None:
             return self._misrouted(exchange)
         action = await self.engine.on_request(exchange, body_read=True)
         if isinstance(action, Answer):
@@ -67,7 +144,11 @@ class Check:
             or decision.reason not in _PASSING
         ):
             return self._misrouted(exchange)
-        return Passed(tuple(line for line in action.headers if line[0] in CREDENTIALS))
+        passed = Passed(tuple([line for line in action.headers if line[0] in CREDENTIALS]))
+        repeat = repeat_of(self.engine, exchange, passed)
+        if repeat is not None:
+            question.asker.repeats[repeat.route.name] = repeat
+        return passed
 
     def _must_be_seen(self, exchange: Exchange) -> bool:
         match = exchange.match

@@ -1,16 +1,17 @@
-"""The check over ASGI, without a framework: three addresses, heads in, heads out.
+"""The check over HTTP, without a framework: three addresses, heads in, heads out.
 
 ``/check`` answers 200 with the credentials that go on, or with the whole reply for the client; whatever follows it
 is ignored, since Envoy appends the address asked for. ``/brief`` is for nginx, which lets nothing but a status
 through: 200 as before, or 403 with the reply in a header. ``/answer`` gives that reply back.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from dataclasses import dataclass
+from http import HTTPStatus
 
 from gateway import telemetry
-from gateway.edge import answers, claims
-from gateway.edge.check import CREDENTIALS, Check, Passed
+from gateway.edge import answers, claims, heads
+from gateway.edge.check import CREDENTIALS, Asker, Check, Passed, Question
+from gateway.edge.wire import Answer, Peer
 from gateway.ingress import Fields
 from gateway.pages.calm import calm_body, calm_headers
 from gateway.vocabulary.messages import Reply
@@ -22,88 +23,135 @@ ANSWER_HEADER = b"x-ecluse-answer"
 DROP_HEADER = b"x-envoy-auth-headers-to-remove"
 """Envoy keeps the client's line of a name that a check does not answer with, unless it is told here."""
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
+_PHRASES = {one.value: one.phrase for one in HTTPStatus}
+_THE_WIRES = frozenset({b"content-length", b"connection"})
+_MOST_KNOWN = 2_048
+_KNOWN_BYTES = 4_096
 
-_NOTHING = {"type": "http.response.body", "body": b""}
-_NO_LENGTH = (b"content-length", b"0")
+
+@dataclass(slots=True)
+class _Known:
+    """A head that was read, and its question; *written*: what passed, and its answer's bytes."""
+
+    head: heads.Head
+    question: Question | None = None
+    written: tuple[Passed, bytes] | None = None
 
 
 class Service:
-    """An ASGI application. *secret* None: whoever can open the socket is believed."""
+    """Answers heads. *secret* None: whoever can open the socket is believed."""
 
     def __init__(self, check: Check, secret: bytes | None) -> None:
         self._check = check
         self._secret = secret
+        self._known: dict[bytes, _Known] = {}
+        self._askers: dict[Fields, Asker] = {}
+        self._policy = check.engine.policy
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Answer one request; no body is read."""
-        if scope["type"] != "http":
-            return
-        fields: Fields = tuple(scope["headers"])
-        path: str = scope["path"]
-        if not claims.is_front(fields, self._secret):
-            self._strange(scope)
-            await _send_reply(send, 403, (), b"")
-        elif path == BRIEF:
-            await self._brief(fields, send)
-        elif path == CHECK or path.startswith(CHECK + "/"):
-            await self._whole(fields, send)
-        elif path == ANSWER:
-            await self._answer(fields, send)
-        else:
-            await _send_reply(send, 404, (), b"")
+    async def respond(self, raw: bytes, peer: Peer) -> Answer:
+        """Answer one head as `Wire` frames it; no body is read.
 
-    async def _whole(self, fields: Fields, send: Send) -> None:
-        decided = await self._check.decide(fields)
+        Heads of the front proxy that were well formed are remembered, bounded: the same bytes are read once.
+        """
+        if self._policy is not self._check.engine.policy:
+            self._known.clear()
+            self._askers.clear()
+            self._policy = self._check.engine.policy
+        known = self._known.get(raw)
+        if known is None:
+            head = heads.read(raw)
+            if isinstance(head, heads.HeadFault):
+                self._refuse(400, peer)
+                return _written(400, (), b""), True
+            if not claims.is_front(head.fields, self._secret):
+                telemetry.log().error("not_the_front_proxy")
+                self._refuse(403, peer)
+                return _written(403, (), b""), head.last
+            known = self._read(head, remember=len(raw) <= _KNOWN_BYTES)
+            if known.question is not None and not head.last and len(raw) <= _KNOWN_BYTES:
+                _bounded(self._known)[raw] = known
+        answer = await self._answered(known)
+        if known.head.without_body:
+            answer = answer[: answer.index(heads.END) + len(heads.END)]
+        return answer, known.head.last
+
+    def _read(self, head: heads.Head, *, remember: bool) -> _Known:
+        if head.path != BRIEF and not _is_check(head.path):
+            return _Known(head)
+        lines = tuple(line for line in head.fields if line[0] != claims.URI)
+        asker = self._askers.get(lines)
+        if asker is None:
+            asker = Asker()
+            if remember:
+                _bounded(self._askers)[lines] = asker
+        return _Known(head, Question(claims.read(head.fields), asker))
+
+    def too_large(self, peer: Peer) -> None:
+        """Record that a head was longer than any may be."""
+        self._refuse(431, peer)
+
+    async def _answered(self, known: _Known) -> bytes:
+        if known.question is None:
+            return (
+                _reply(self._kept(known.head.fields)) if known.head.path == ANSWER else _written(404, (), b"")
+            )
+        decided = await self._check.decide(known.question)
         if isinstance(decided, Passed):
-            await _pass(send, decided)
-        else:
-            await _send(send, decided)
-
-    async def _brief(self, fields: Fields, send: Send) -> None:
-        decided = await self._check.decide(fields)
-        if isinstance(decided, Passed):
-            await _pass(send, decided)
-            return
+            if known.written is None or known.written[0] is not decided:
+                known.written = (decided, _passed(decided))
+            return known.written[1]
+        if known.head.path != BRIEF:
+            return _reply(decided)
         packed = answers.pack(self._check.engine.services.keys.session, decided)
-        await _send_reply(send, 403, ((ANSWER_HEADER, packed),), b"")
+        return _written(403, ((ANSWER_HEADER, packed),), b"")
 
-    async def _answer(self, fields: Fields, send: Send) -> None:
+    def _kept(self, fields: Fields) -> Reply:
         shown = [value for name, value in fields if name == ANSWER_HEADER]
         try:
             # Several are joined into what nobody has signed.
-            reply = answers.unpack(self._check.engine.services.keys.session, b",".join(shown))
+            return answers.unpack(self._check.engine.services.keys.session, b",".join(shown))
         except answers.AnswerRefused:
-            reply = Reply(503, calm_headers(), calm_body(503))
-        await _send(send, reply)
+            return Reply(503, calm_headers(), calm_body(503))
 
-    def _strange(self, scope: Scope) -> None:
-        """Tell the log that somebody asked who is not the front proxy."""
-        client = scope.get("client") or ("", 0)
-        telemetry.log().error("not_the_front_proxy")
-        self._check.engine.refused_on_the_wire(403, client[0], client[1] or 0)
+    def _refuse(self, status: int, peer: Peer) -> None:
+        """Tell the log that bytes were refused which are no question of the front proxy's."""
+        self._check.engine.refused_on_the_wire(status, *peer)
 
 
-async def _pass(send: Send, passed: Passed) -> None:
+def _is_check(path: str) -> bool:
+    return path == CHECK or path.startswith(CHECK + "/")
+
+
+def _bounded[Key, Value](kept: dict[Key, Value]) -> dict[Key, Value]:
+    """Make room for one more: the oldest goes."""
+    if len(kept) >= _MOST_KNOWN:
+        del kept[next(iter(kept))]
+    return kept
+
+
+def _passed(passed: Passed) -> bytes:
     lines = [(name.encode("ascii"), value.encode("latin-1")) for name, value in passed.headers]
     dropped = [name for name in CREDENTIALS if all(name != line[0] for line in passed.headers)]
     if dropped:
         lines.append((DROP_HEADER, ",".join(dropped).encode("ascii")))
-    await send({"type": "http.response.start", "status": 200, "headers": [*lines, _NO_LENGTH]})
-    await send(_NOTHING)
+    return _written(200, tuple(lines), b"")
 
 
-async def _send(send: Send, reply: Reply) -> None:
+def _reply(reply: Reply) -> bytes:
     lines = tuple(
         (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in reply.headers
     )
-    await _send_reply(send, reply.status, lines, reply.body)
+    return _written(reply.status, lines, reply.body)
 
 
-async def _send_reply(send: Send, status: int, lines: Fields, body: bytes) -> None:
-    kept = [line for line in lines if line[0] not in {b"content-length", b"connection"}]
-    kept.append((b"content-length", str(len(body)).encode("ascii")))
-    await send({"type": "http.response.start", "status": status, "headers": kept})
-    await send({"type": "http.response.body", "body": body})
+def _written(status: int, lines: Fields, body: bytes) -> bytes:
+    """Return an answer as it stands on the wire.
+
+    Raises:
+        ValueError: a line would become two.
+    """
+    told = b"".join([b"%b: %b\r\n" % line for line in lines if line[0] not in _THE_WIRES])
+    if told.count(b"\n") > len(lines) or told.count(b"\r") > len(lines):
+        raise ValueError("a header line with a line end in it")
+    phrase = _PHRASES.get(status, "").encode("ascii")
+    return b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\n\r\n%b" % (status, phrase, told, len(body), body)

@@ -1,5 +1,7 @@
 """The corridor: gather, decide, apply. It knows every room by its functions, and no mitmproxy."""
 
+from prometheus_client import Counter
+
 from gateway import telemetry
 from gateway.audit.describe import Context, tell
 from gateway.engine import arrivals, login_answers, metering, own_pages, records, requests, responses
@@ -63,6 +65,11 @@ class Engine:
             return None, self.turn_away(facts, reason, admitted.status, admitted.fault)
         facts = arrivals.facts_of(admitted, request_id=request_id, received_ms=now_ms, body=body)
         return admitted, self.begin(facts)
+
+    def open(self, admitted: Admitted, body: bytes | None = None) -> Exchange | Answer:
+        """Open the exchange of what was admitted under the policy of this moment, as ``arrive`` does."""
+        request_id, now_ms = self.services.entropy.hex(16), self.services.clock.now_ms()
+        return self.begin(arrivals.facts_of(admitted, request_id=request_id, received_ms=now_ms, body=body))
 
     def unread(self) -> RequestFacts:
         """Return what may be said of a request of which nothing is believed."""
@@ -128,12 +135,17 @@ class Engine:
             return Answer(await self._own_page(exchange))
         action = await requests.decide(exchange, self.services, body_read=body_read)
         if not isinstance(action, AwaitBody):
-            kind = exchange.match.kind.value if exchange.match is not None else ""
-            decision = exchange.decision
-            name = type(decision).__name__.lower()
-            reason = decision.reason.value if decision is not None else ""
-            telemetry.of(telemetry.REQUESTS, exchange.app.name, kind, name, reason).inc()
+            self.counter(exchange).inc()
         return action
+
+    def counter(self, exchange: Exchange) -> Counter:
+        """Return the metric that counts requests decided as *exchange*'s was."""
+        kind = exchange.match.kind.value if exchange.match is not None else ""
+        decision = exchange.decision
+        name = type(decision).__name__.lower()
+        reason = decision.reason.value if decision is not None else ""
+        counter: Counter = telemetry.of(telemetry.REQUESTS, exchange.app.name, kind, name, reason)
+        return counter
 
     async def _own_page(self, exchange: Exchange) -> Reply:
         try:

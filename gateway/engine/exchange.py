@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.accounts.account import Account
 from gateway.audit.describe import Context, session_label
-from gateway.lookups import Entered
+from gateway.lookups import Entered, Entering
 from gateway.policy.policy import App, Policy, Realm
 from gateway.policy.request import BasicState
 from gateway.policy.routes import RouteMatch
@@ -84,6 +84,10 @@ class Exchange:
     credentials: Credentials = field(default_factory=Credentials)
     claims: SessionClaims | None = None
     entered: Entered | None = None
+    entering: Entering | None = None
+    """Kept where the store's answer to the request is to be known word for word."""
+    asserted_until_s: int = 0
+    """Until when the assertion that went upstream is the one to use."""
     limits: LimitSet | None = None
     account: AccountRef | None = None
     account_class: str | None = None

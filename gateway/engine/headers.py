@@ -67,7 +67,9 @@ def for_session(exchange: Exchange, known: Sequence[bool], services: Services) -
         # Services, and people whom nobody invited yet during a roll-out, gave no code.
         enrolled = exchange.entered is not None and exchange.entered.enrolled
         methods = TWO_FACTORS if enrolled and found.basic is not BasicState.SERVICE else PASSWORD_ONLY
-        assertion = services.asserter.make(session, exchange.app.name, exchange.account.name, now_s, methods)
+        assertion, exchange.asserted_until_s = services.asserter.lasting(
+            session, exchange.app.name, exchange.account.name, now_s, methods
+        )
         kept.append(("x-ecluse-assertion", assertion))
     return tuple(kept)
 

@@ -193,6 +193,7 @@ async def _enter(exchange: Exchange, services: Services) -> StoreState:
             question,
             lambda name, establishment: gather.limits_for(exchange, name, establishment),
             services.classes,
+            exchange.entering,
         )
     except StoreEmptied:
         return StoreState.EMPTIED

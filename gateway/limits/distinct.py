@@ -50,6 +50,12 @@ def measure(
     return Measured(before, after, bound, window_ms * 1000, asks)
 
 
+def noted_ms(now_ms: int) -> int:
+    """Return the time under which somebody seen at *now_ms* is noted: the whole second after it, so that nobody is
+    forgotten too soon, and seeing the same patient again within it has nothing to write."""
+    return -(-now_ms // 1000) * 1000
+
+
 def weigh_milli(patients: int, opened: int, listed_weight_milli: int) -> int:
     """Return what *patients* weigh of whom *opened* were opened, in thousandths of an opened one."""
     return listed_weight_milli * patients + (OPENED_MILLI - listed_weight_milli) * opened

@@ -7,7 +7,7 @@ moving instead. Pure, and tested against the oracles. Time must not run backward
 from collections import deque
 from typing import Final
 
-from gateway.limits.distinct import weigh_milli
+from gateway.limits.distinct import noted_ms, weigh_milli
 from gateway.limits.windows import SUB_BUCKETS, bucket_of
 from gateway.vocabulary.limits import PATIENT_CONTROLS, WINDOW_S, Charge, Control
 
@@ -69,7 +69,7 @@ class Meter:
 
     def commit(self, now_us: int, charge: Charge) -> None:
         """Write *charge* down, as the store does for what is released."""
-        now_ms = now_us // 1000
+        now_ms = noted_ms(now_us // 1000)
         for control in PATIENT_CONTROLS:
             for member in charge.opened:
                 self._seen[control].add(now_ms, member)

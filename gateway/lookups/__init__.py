@@ -15,7 +15,7 @@ from gateway.limits.store import (
     encode_states,
     read_spend,
 )
-from gateway.valkey.client import Store, StoreUnavailable
+from gateway.valkey.client import Prepared, Store, StoreEmptied, StoreUnavailable
 from gateway.vocabulary.identity import Stage, Standing
 from gateway.vocabulary.limits import NO_POOLS, Charge, LimitSet, Outcome, Pools, Spent
 from gateway.vocabulary.measures import MeasureRules
@@ -102,31 +102,70 @@ class Revealed(msgspec.Struct, frozen=True):
     spend: Outcome
 
 
+class Entering:
+    """How one ``enter`` was put to the store, and its reply, to the letter.
+
+    Whoever has put it already hands on what was heard: ``enter`` takes that, and does not spend a second request.
+    """
+
+    __slots__ = ("_error", "_heard", "prepared", "reply")
+
+    def __init__(self) -> None:
+        self.prepared: Prepared | None = None
+        self.reply: Any = None
+        self._heard = False
+        self._error: StoreUnavailable | StoreEmptied | None = None
+
+    def hear(self, prepared: Prepared, outcome: Any) -> None:
+        """Take note that *prepared* was put, and of its reply or of how the store failed."""
+        self.prepared, self._heard = prepared, True
+        if isinstance(outcome, (StoreUnavailable, StoreEmptied)):
+            self._error = outcome
+        else:
+            self.reply = outcome
+
+    async def put(self, store: Store, prepared: Prepared) -> Any:
+        """Return the reply to *prepared*: that which was heard, if it was for the very same question.
+
+        Raises:
+            StoreUnavailable, StoreEmptied: as every call.
+        """
+        heard, self._heard = self._heard, False
+        if heard and self.prepared is not None and prepared.same(self.prepared):
+            if self._error is not None:
+                raise self._error
+            return self.reply
+        self.prepared = prepared
+        self.reply = await store.ask(prepared)
+        return self.reply
+
+
 async def enter(
     store: Store,
     question: EnterQuestion,
     limits_of: LimitsOf,
     classes: Believed,
+    entering: Entering | None = None,
 ) -> Entered:
     """Ask who this is and spend one request, in one trip.
 
     *limits_of* gives the usual limits of an account class in an establishment, None for an account without one.
     *classes* remembers both of each account between calls (it is bounded here); when it is wrong the store
-    spends nothing and is asked a second time.
+    spends nothing and is asked a second time. *entering* keeps, or has heard already, what the store says.
 
     Raises:
         StoreUnavailable, StoreEmptied: as every call.
     """
     believed = classes.get(question.account_id, ("", ""))
     limits = limits_of(believed[0] or None, believed[1] or None)
-    reply = await _enter(store, question, believed, limits)
+    reply = await _enter(store, question, believed, limits, entering)
     if reply[0] == b"class-is":
         believed = (reply[1].decode(), reply[2].decode())
         if len(classes) >= _MOST_CLASSES:
             classes.clear()
         classes[question.account_id] = believed
         limits = limits_of(believed[0] or None, believed[1] or None)
-        reply = await _enter(store, question, believed, limits)
+        reply = await _enter(store, question, believed, limits, entering)
         if reply[0] == b"class-is":
             raise StoreUnavailable("the account's class changed twice within one request")
     standing, stage, expired, known, account_class, establishment, *rest = reply
@@ -183,24 +222,30 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
     )
 
 
-async def _enter(store: Store, question: EnterQuestion, believed: tuple[str, str], limits: LimitSet) -> Any:
+async def _enter(
+    store: Store,
+    question: EnterQuestion,
+    believed: tuple[str, str],
+    limits: LimitSet,
+    entering: Entering | None,
+) -> Any:
     strict = question.measures.strict
-    return await store.call(
-        "ecluse_enter",
-        [*_who(question.account_id, question.session_id), account_keys(question.account_id).counters],
-        [
-            "0" if question.session_id is None else "1",
-            question.app,
-            f"{question.idle_ms}/{min(question.idle_ms, strict.idle_s * 1000)}",
-            f"{question.absolute_ms}/{min(question.absolute_ms, strict.absolute_s * 1000)}",
-            *(question.pending_ms, question.step_up_ms),
-            "1" if question.spend_request else "0",
-            "\n".join(believed),
-            encode_limits(limits),
-            # Credentials beyond these count as unknown.
-            *question.credentials[:_MOST_CREDENTIALS],
-        ],
-    )
+    keys = [*_who(question.account_id, question.session_id), account_keys(question.account_id).counters]
+    args = [
+        "0" if question.session_id is None else "1",
+        question.app,
+        f"{question.idle_ms}/{min(question.idle_ms, strict.idle_s * 1000)}",
+        f"{question.absolute_ms}/{min(question.absolute_ms, strict.absolute_s * 1000)}",
+        *(question.pending_ms, question.step_up_ms),
+        "1" if question.spend_request else "0",
+        "\n".join(believed),
+        encode_limits(limits),
+        # Credentials beyond these count as unknown.
+        *question.credentials[:_MOST_CREDENTIALS],
+    ]
+    if entering is not None:
+        return await entering.put(store, Prepared("ecluse_enter", keys, args))
+    return await store.call("ecluse_enter", keys, args)
 
 
 @lru_cache(maxsize=10_000)

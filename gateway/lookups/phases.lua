@@ -20,6 +20,21 @@ local function lookups_fresh(stepped_ms, at_ms, step_up_ms, strict_ms)
   return given_ms and at_ms - given_ms < tonumber(step_up_ms) and given_ms >= (strict_ms or 0)
 end
 
+local lookups_times, lookups_times_count = {}, 0
+
+-- A time told as usual/strict: read once for each text.
+local function lookups_time(told, state)
+  local known = lookups_times[told]
+  if not known then
+    if lookups_times_count >= 256 then
+      lookups_times, lookups_times_count = {}, 0
+    end
+    known = { [0] = tonumber(measures_pick(told, 0)), [1] = tonumber(measures_pick(told, 1)) }
+    lookups_times[told], lookups_times_count = known, lookups_times_count + 1
+  end
+  return known[state]
+end
+
 local function lookups_closed(standing)
   return standing == 'locked' or standing == 'retired'
 end
@@ -56,7 +71,7 @@ redis.register_function('ecluse_enter', function(keys, args)
     seen_ms = tonumber(session[4]) or created_ms
     if session[1] == args[3] and created_ms and (session[5] or '0') == (account[5] or '0') then
       local strict = strict_ms and 1 or 0
-      local life_ms, idle_ms = tonumber(measures_pick(args[5], strict)), tonumber(measures_pick(args[4], strict))
+      local life_ms, idle_ms = lookups_time(args[5], strict), lookups_time(args[4], strict)
       if session[2] ~= 'full' then
         life_ms = math.min(life_ms, tonumber(args[6]))
       end
@@ -99,8 +114,7 @@ redis.register_function('ecluse_enter', function(keys, args)
   local spend = false
   if spends then
     -- No measure touches the limit of requests.
-    spend = limits_spend(at_us, { counters = keys[4] }, limits_parse(args[10]), { g = 1 }, {}, {},
-      lookups_unasked(has_session, account[6], fresh == 1))
+    spend = limits_request(at_us, keys[4], limits_parse(args[10]), lookups_unasked(has_session, account[6], fresh == 1))
   end
   return {
     standing, stage, expired, table.concat(known), account[2], account[3], account[4], address,

@@ -118,6 +118,7 @@ class App:
     *neutral_cookies* are shell patterns of cookies that carry no identity; every other cookie is a
     credential and goes upstream only if the app itself set it in the same session.
     *public_origin* is ``scheme://host[:port]`` as browsers see it, None when it follows the request.
+    *check_path* is one that the app refuses without our assertion: `ecluse doctor` asks for it around the gateway.
     """
 
     name: str
@@ -140,6 +141,7 @@ class App:
     max_page_bytes: int = 8_000_000
     max_login_body_bytes: int = 65_536
     stranger_sightings: int = 5
+    check_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,16 @@ class AssertionMaker:
         self, session_id: str, app: str, login: str, now_s: int, methods: tuple[str, ...] = TWO_FACTORS
     ) -> str:
         """Return an assertion that *login* acts on *app* in *session_id*, good for 30 to 60 s."""
+        return self.lasting(session_id, app, login, now_s, methods)[0]
+
+    def lasting(
+        self, session_id: str, app: str, login: str, now_s: int, methods: tuple[str, ...] = TWO_FACTORS
+    ) -> tuple[str, int]:
+        """Return an assertion, as ``make`` does, and until when (Unix seconds) it is the one to use."""
         question = (session_id, app, login, methods)
         made = self._made.get(question)
         if made is not None and made[0] <= now_s < made[0] + REUSED_S:
-            return made[1]
+            return made[1], made[0] + REUSED_S
         claims = {
             "iss": self._issuer,
             "aud": app,
@@ -51,7 +57,7 @@ class AssertionMaker:
         if made is None and len(self._made) >= self._size:
             del self._made[next(iter(self._made))]
         self._made[question] = (now_s, token)
-        return token
+        return token, now_s + REUSED_S
 
 
 def jwks(ring: KeyRing) -> dict[str, list[dict[str, Any]]]:

@@ -19,14 +19,32 @@ from gateway.valkey.library import Library, compose
 from gateway.valkey.link import Argument, Link, NotUsable, StoreUnavailable, pack
 from gateway.valkey.sentinel import Direct, Sentinels, ThroughSentinels
 
-__all__ = ("Argument", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
+__all__ = ("Argument", "Prepared", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
 
 _WATCH_S = 1.0
+Send = Callable[[bytes, float], Awaitable[Any]]
 _FENCE = ("ecluse_fence", "ecluse:fence")
 
 
 class StoreEmptied(Exception):
     """The store answers, but it is empty or another one. Only ``ecluse store adopt`` or a restore mends that."""
+
+
+class Prepared:
+    """A call that is put again and again, always the same: its bytes are made once for each store."""
+
+    __slots__ = ("args", "function", "keys", "packed", "store_id")
+
+    def __init__(self, function: str, keys: Sequence[Argument], args: Sequence[Argument]) -> None:
+        self.function = function
+        self.keys = keys
+        self.args = args
+        self.packed = b""
+        self.store_id = ""
+
+    def same(self, other: "Prepared") -> bool:
+        """Tell whether *other* asks the very same."""
+        return (self.function, self.keys, self.args) == (other.function, other.keys, other.args)
 
 
 class Store:
@@ -138,30 +156,53 @@ class Store:
                 replicas. It may have been done.
             StoreEmptied: the store is not the one this node knows.
         """
-        began_s = self._loop.time()
+        packed, send, began_s = (
+            self._packed(function, keys, args),
+            self._link_for(confirmed),
+            self._loop.time(),
+        )
         try:
-            return await self._call(function, keys, args, began_s + self._timeout_s, confirmed)
+            return await self._call(function, packed, began_s + self._timeout_s, send)
         except StoreUnavailable:
             telemetry.STORE_FAILURES.inc()
             raise
         finally:
             telemetry.of(telemetry.STORE_SECONDS, function).observe(self._loop.time() - began_s)
 
-    async def _call(
-        self,
-        function: str,
-        keys: Sequence[Argument],
-        args: Sequence[Argument],
-        deadline: float,
-        confirmed: bool,
-    ) -> Any:
-        packed = self._packed(function, keys, args)
-        send = self._link_for(confirmed)
+    async def ask(self, prepared: Prepared) -> Any:
+        """Run a call that was prepared, as `call` does.
+
+        Raises:
+            StoreUnavailable, StoreEmptied: likewise.
+        """
+        if prepared.store_id != self.store_id:
+            prepared.packed = self._packed(prepared.function, prepared.keys, prepared.args)
+            prepared.store_id = self.store_id
+        began_s, send = self._loop.time(), self._link.send
+        try:
+            # What `_call` does, without a coroutine in between.
+            return await send(prepared.packed, began_s + self._timeout_s)
+        except ErrorReply as error:
+            deadline = began_s + self._timeout_s
+            return await self._again(error, prepared.function, prepared.packed, deadline, send)
+        except StoreUnavailable:
+            telemetry.STORE_FAILURES.inc()
+            raise
+        finally:
+            telemetry.of(telemetry.STORE_SECONDS, prepared.function).observe(self._loop.time() - began_s)
+
+    async def _call(self, function: str, packed: bytes, deadline: float, send: Send) -> Any:
         try:
             return await send(packed, deadline)
         except ErrorReply as error:
-            if not error.text.endswith("Function not found"):
-                raise self._translated(error, function) from None
+            return await self._again(error, function, packed, deadline, send)
+
+    async def _again(
+        self, error: ErrorReply, function: str, packed: bytes, deadline: float, send: Send
+    ) -> Any:
+        """Send a call again to a store that has lost its functions; whatever else it said is an error."""
+        if not error.text.endswith("Function not found"):
+            raise self._translated(error, function) from None
         # A store restarted without its functions has not run the call, so sending it again spends nothing twice.
         try:
             if await self._marker(deadline) != self.store_id:
@@ -169,8 +210,8 @@ class Store:
                 raise StoreEmptied(f"the store at {self.address} lost its marker: see 'ecluse store adopt'")
             await self._load(deadline)
             return await send(packed, deadline)
-        except ErrorReply as error:
-            raise self._translated(error, function) from None
+        except ErrorReply as again:
+            raise self._translated(again, function) from None
 
     def _packed(self, function: str, keys: Sequence[Argument], args: Sequence[Argument]) -> bytes:
         name = self._library.wire_name(function)
@@ -197,7 +238,8 @@ class Store:
             StoreUnavailable, StoreEmptied: as for `call`.
         """
         if self._confirmed is not None:
-            await self._call(_FENCE[0], _FENCE[1:], (), self._loop.time() + self._timeout_s, True)
+            deadline = self._loop.time() + self._timeout_s
+            await self._call(_FENCE[0], self._fence(), deadline, self._confirmed.send)
 
     async def close(self) -> None:
         """Close the connections; whoever waits gets StoreUnavailable."""
@@ -210,7 +252,7 @@ class Store:
         if self._sentinels is not None:
             await self._sentinels.close()
 
-    def _link_for(self, confirmed: bool) -> Callable[[bytes, float], Awaitable[Any]]:
+    def _link_for(self, confirmed: bool) -> Send:
         return self._confirmed.send if confirmed and self._confirmed is not None else self._link.send
 
     async def _watch(self) -> None:

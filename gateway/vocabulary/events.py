@@ -39,6 +39,8 @@ class EventKind(StrEnum):
     FAIL_CLOSED = "fail-closed"
     CONFIG_LOADED = "config-loaded"
     CONFIG_REFUSED = "config-refused"
+    CONFIG_WEAKENED = "config-weakened"
+    """Weaker rules came into force: an operator accepted that, or the gateway began with them. *detail* names them."""
     STARTED = "started"
     STOPPED = "stopped"
     STORE_ADOPTED = "store-adopted"

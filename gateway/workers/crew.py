@@ -9,7 +9,8 @@ import msgspec
 
 from gateway import telemetry
 from gateway.clock import spawn
-from gateway.processes import Pauses, python
+from gateway.processes import Pauses, ecluse
+from gateway.vocabulary.running import Door
 from gateway.workers.merging import Families, merged
 from gateway.workers.plan import Plan
 from gateway.workers.standings import Standings
@@ -38,16 +39,8 @@ class WorkersDidNotStart(Exception):
 
 def worker_command(plan: Plan, seat: Seat) -> list[str]:
     """Return the command line of a worker."""
-    words = (
-        "-m",
-        "gateway",
-        "serve",
-        "--config",
-        plan.config_path,
-        "--seat",
-        msgspec.json.encode(seat).decode(),
-    )
-    return [*python(), *words]
+    noun = () if plan.door is Door.INSPECTOR else (plan.door.value,)
+    return ecluse(*noun, "serve", "--config", plan.config_path, "--seat", msgspec.json.encode(seat).decode())
 
 
 class Crew:
@@ -66,8 +59,8 @@ class Crew:
         """All have served once: from then on one that ends is begun again."""
         self.changing = asyncio.Lock()
         self.stop_asked = asyncio.Event()
-        self.listening = -1
-        """The descriptor that workers accept on."""
+        self.listening: tuple[int, ...] = ()
+        """The descriptors that workers accept on."""
         self._standings_handle = Standings.make()
         self._standings = Standings(self._standings_handle)
         self._command = command
@@ -113,6 +106,7 @@ class Crew:
             lambda seat: self._command(self.plan, seat),
             self.listening,
             self._standings_handle,
+            beside=self.is_up,
         )
         self.workers.append(worker)
         telemetry.log().info("worker_begun", worker=number, pid=worker.process.pid)

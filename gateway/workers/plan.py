@@ -7,21 +7,28 @@ from typing import Literal
 
 import msgspec
 
+from gateway.vocabulary.running import Door, RunFiles
+from gateway.workers import acceptance
+
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Where to listen and what to run. *memory_bytes*: resident memory past which a worker is replaced, None for none.
 
-    *store_dir* is the folder of the embedded store, None where the store is somebody else's.
+    It listens on *address* and *port* unless *port* is None, and on *socket*, for the members of *group*, unless that
+    is. *store_dir* is the folder of the embedded store, None where the store is somebody else's.
     """
 
     config_path: str
     workers: int
     address: str
-    port: int
+    port: int | None
     state_dir: str
     policy_id: str
+    door: Door = Door.INSPECTOR
+    socket: str | None = None
+    group: str | None = None
     metrics_address: str = "127.0.0.1"
     metrics_port: int | None = None
     drain_s: int = 30
@@ -29,26 +36,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     store_dir: str | None = None
     keeper: bool = True
     watcher: bool = True
+    edge_beside: bool = False
 
     @property
-    def pid_file(self) -> Path:
-        """Return where the supervisor writes its process id."""
-        return Path(self.state_dir, "ecluse.pid")
+    def files(self) -> RunFiles:
+        """Return where the supervisor tells commands how it is."""
+        return RunFiles(Path(self.state_dir), self.door)
 
     @property
-    def reload_file(self) -> Path:
-        """Return where the outcome of the last reload is written."""
-        return Path(self.state_dir, "reload.json")
-
-    @property
-    def restart_file(self) -> Path:
-        """Return where the outcome of the last rolling restart is written."""
-        return Path(self.state_dir, "restart.json")
-
-    @property
-    def status_file(self) -> Path:
-        """Return where it is written which workers there are."""
-        return Path(self.state_dir, "workers.json")
+    def acceptance_file(self) -> Path:
+        """Return where a command leaves word that a weaker configuration is accepted, for the inspector."""
+        return Path(self.state_dir, acceptance.NAME)
 
 
 def count(asked: int | Literal["auto"], cpu_max: Path = _CPU_MAX) -> int:

@@ -7,9 +7,7 @@ replacement for memory) is done one after the other.
 import asyncio
 import os
 import signal
-import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,16 @@ import msgspec
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.valkey.embedded import Embedded
-from gateway.workers import port
-from gateway.workers.beside import beside
+from gateway.vocabulary.running import Door
+from gateway.workers import acceptance, port
+from gateway.workers.beside import node_processes
 from gateway.workers.crew import Crew, all_of
 from gateway.workers.merging import exposition, families_of, merged
-from gateway.workers.plan import Plan
 from gateway.workers.systemd import keep_watchdog, notify, notify_reloading
 from gateway.workers.worker import State, Worker
 
-KEEPER_AFTER_S = 10.0
-"""The keeper begins when the rush of a start is over."""
-WATCHER_AFTER_S = 1.0
+_SERVES = {Door.INSPECTOR: "gateway_ready", Door.EDGE: "edge_serves"}
+_STOPPED = {Door.INSPECTOR: "gateway_stopped", Door.EDGE: "edge_stopped"}
 ANSWER_S = 30.0
 SCRAPE_S = 2.0
 
@@ -58,8 +55,9 @@ class Supervisor(Crew):
         loop.add_signal_handler(signal.SIGHUP, lambda: spawn(self.reload(), "reload"))
         loop.add_signal_handler(signal.SIGUSR2, lambda: spawn(self.restart(), "rolling restart"))
         async with AsyncExitStack() as stack:
-            taken = stack.enter_context(port.take(plan.address, plan.port))
-            self.listening = taken.fileno()
+            places = port.Places(plan.address, plan.port, plan.socket, plan.group)
+            stack.callback(places.close)
+            self.listening = tuple(one.fileno() for one in places.sockets)
             if plan.metrics_port is not None:
                 probes = await self._open_probes(plan.metrics_address, plan.metrics_port)
                 stack.callback(probes.close)
@@ -69,33 +67,38 @@ class Supervisor(Crew):
                 stack.push_async_callback(store.stop)
             try:
                 await self.begin_all()
-                await self._serve(stack, taken)
+                await self._serve(stack, places)
             finally:
                 self.stop_asked.set()
                 notify("STOPPING=1")
                 # Whoever still accepts does so for the last time; nobody is let wait in a queue that is left.
-                taken.close()
+                places.close()
                 await self.stop_all()
-                for path in (plan.pid_file, plan.status_file):
+                for path in (plan.files.pid, plan.files.workers):
                     path.unlink(missing_ok=True)
-                telemetry.log().info("gateway_stopped")
+                telemetry.log().info(_STOPPED[plan.door])
 
-    async def _serve(self, stack: AsyncExitStack, taken: socket.socket) -> None:
+    async def _serve(self, stack: AsyncExitStack, places: port.Places) -> None:
         if self.stop_asked.is_set():
             return
         plan, serving = self.plan, self.serving()
         self.is_up = True
         self.policy_id = serving[0].policy_id if serving else plan.policy_id
-        host, real_port = taken.getsockname()[:2]
-        plan.pid_file.write_text(f"{os.getpid()}\n", encoding="ascii")
+        plan.files.pid.write_text(f"{os.getpid()}\n", encoding="ascii")
         for work in (self.watch(), keep_watchdog(), self._agree()):
             stack.callback(spawn(work, "supervisor").cancel)
         notify("READY=1")
         self._tell_status()
         telemetry.log().info(
-            "gateway_ready", address=host, port=real_port, policy_id=self.policy_id, workers=plan.workers
+            _SERVES[plan.door], **places.shown(), policy_id=self.policy_id, workers=plan.workers
         )
-        async with _others(plan):
+        async with node_processes(
+            plan.config_path,
+            watcher=plan.watcher,
+            keeper=plan.keeper,
+            edge=plan.edge_beside,
+            drain_s=plan.drain_s,
+        ):
             await self.stop_asked.wait()
 
     def changed(self, fresh: Worker | None) -> None:
@@ -117,23 +120,26 @@ class Supervisor(Crew):
     async def reload(self) -> bool:
         """Have every worker read the configuration again; the first one that refuses it speaks for all."""
         async with self.changing:
-            return await self._reload_and_tell()
+            # The edge follows the inspector: what is accepted is accepted there.
+            taken = acceptance.take(self.plan.acceptance_file) if self.plan.door is Door.INSPECTOR else None
+            return await self._reload_and_tell(taken)
 
-    async def _reload_and_tell(self) -> bool:
+    async def _reload_and_tell(self, accepted: acceptance.Acceptance | None = None) -> bool:
         notify_reloading()
-        outcome = await self._reload_all()
-        _write(self.plan.reload_file, outcome)
+        outcome = await self._reload_all(accepted)
+        _write(self.plan.files.reload, outcome)
         notify("READY=1")
         self._tell_status()
         return outcome["loaded"] is True
 
-    async def _reload_all(self) -> dict[str, Any]:
+    async def _reload_all(self, accepted: acceptance.Acceptance | None = None) -> dict[str, Any]:
+        word = {} if accepted is None else {"accepted": msgspec.to_builtins(accepted)}
         faults: list[str] = []
         for _ in range(3):
             # One that does not answer hangs, or has ended: what comes in its place reads the files as they are.
             answers: list[dict[str, Any]] = []
             for worker in self.serving():
-                answer = await worker.ask("reload", ANSWER_S)
+                answer = await worker.ask("reload", ANSWER_S, **word)
                 if answer is None:
                     continue
                 answers.append(answer)
@@ -157,7 +163,7 @@ class Supervisor(Crew):
         async with self.changing:
             notify_reloading()
             outcome = await self._restart_all()
-            _write(self.plan.restart_file, outcome)
+            _write(self.plan.files.restart, outcome)
             notify("READY=1")
             self._tell_status()
             telemetry.log().info("workers_restarted", complete=outcome["restarted"])
@@ -216,21 +222,7 @@ class Supervisor(Crew):
             {"worker": each.number, "pid": each.process.pid, "state": each.state, "policy_id": each.policy_id}
             for each in sorted(self.workers, key=lambda one: one.number)
         ]
-        _write(self.plan.status_file, {"pid": os.getpid(), "workers": shown})
-
-
-@asynccontextmanager
-async def _others(plan: Plan) -> AsyncIterator[None]:
-    """Run the processes that a node has once, however many workers it has."""
-    where = ("--config", plan.config_path)
-    async with AsyncExitStack() as stack:
-        if plan.watcher:
-            watch = beside("audit watcher", ["audit", "watch", *where], after_s=WATCHER_AFTER_S)
-            await stack.enter_async_context(watch)
-        if plan.keeper:
-            keep = beside("audit keeper", ["audit", "keep", *where], after_s=KEEPER_AFTER_S)
-            await stack.enter_async_context(keep)
-        yield
+        _write(self.plan.files.workers, {"pid": os.getpid(), "workers": shown})
 
 
 def _write(path: Path, outcome: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-_OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _PATIENCE_S = 0.5
 
 
@@ -42,8 +41,3 @@ async def keep_watchdog() -> None:
     while every_s is not None:
         notify("WATCHDOG=1")
         await asyncio.sleep(every_s)
-
-
-def without_systemd(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return *environment* for a child that is not to speak to systemd in our name."""
-    return {name: value for name, value in environment.items() if name not in _OURS}

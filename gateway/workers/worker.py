@@ -1,7 +1,6 @@
 """One worker as the supervisor sees it: a process, a link to it, and what it last said of itself."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -11,10 +10,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.processes import bound_to_us
+from gateway.processes import Child
 from gateway.workers.link import Link
 from gateway.workers.merging import Families
-from gateway.workers.systemd import without_systemd
 
 BEAT_S = 0.5
 """A worker says so often how it is."""
@@ -22,12 +20,16 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """What a worker finds when it begins: its number among the workers, and inherited descriptors."""
+    """What a worker finds when it begins: its number among the workers, and inherited descriptors.
+
+    *beside*: others serve already, and it may not decide by weaker rules than they.
+    """
 
     number: int
-    listening: int
+    listening: tuple[int, ...]
     link: int
     standings: int
+    beside: bool = False
 
 
 class State(StrEnum):
@@ -41,7 +43,7 @@ class State(StrEnum):
 class Worker:
     """A worker that was begun with `begin`. *number* is its seat, from 1; it is free again once the process ended."""
 
-    def __init__(self, number: int, process: asyncio.subprocess.Process, link: Link) -> None:
+    def __init__(self, number: int, process: Child, link: Link) -> None:
         self.number = number
         self.process = process
         self.state = State.STARTING
@@ -51,7 +53,6 @@ class Worker:
         self.why_killed: str | None = None
         self.is_gone = False
         self.families: Families = []
-        self.began_s = asyncio.get_running_loop().time()
         self.settled = asyncio.Event()
         """It serves, or it ended before it did."""
         self.buried = asyncio.Event()
@@ -62,7 +63,13 @@ class Worker:
 
     @classmethod
     async def begin(
-        cls, number: int, command: Callable[[Seat], Sequence[str]], listening: int, standings: int
+        cls,
+        number: int,
+        command: Callable[[Seat], Sequence[str]],
+        listening: tuple[int, ...],
+        standings: int,
+        *,
+        beside: bool = False,
     ) -> "Worker":
         """Begin a worker on seat *number* with *command*. It dies with this process, whatever kills it.
 
@@ -72,15 +79,12 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                seat = Seat(number, listening, theirs.fileno(), standings)
-                process = await asyncio.create_subprocess_exec(
-                    *command(seat),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    pass_fds=(listening, theirs.fileno(), standings),
-                    env=without_systemd(os.environ),
-                    start_new_session=True,
-                    preexec_fn=bound_to_us(signal.SIGKILL, may_dump=False),
+                seat = Seat(number, listening, theirs.fileno(), standings, beside)
+                process = await Child.begin(
+                    command(seat),
+                    descriptors=(*listening, theirs.fileno(), standings),
+                    dies_by=signal.SIGKILL,
+                    may_dump=False,
                 )
             except BaseException:
                 ours.close()
@@ -90,7 +94,7 @@ class Worker:
     @property
     def age_s(self) -> float:
         """Return how long ago it was begun."""
-        return asyncio.get_running_loop().time() - self.began_s
+        return self.process.age_s
 
     async def listen(self, serves: Callable[["Worker"], None]) -> None:
         """Take in what it says until it is gone; *serves* is called once it does."""
@@ -135,13 +139,11 @@ class Worker:
 
     def send_signal(self, number: int) -> None:
         """Send it a signal; one that has ended does not mind."""
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
+        self.process.send_signal(number)
 
     async def ended(self) -> int:
         """Wait for its end and return its exit status; negative is the signal that ended it."""
-        status = await self.process.wait()
+        status = await self.process.ended()
         self.is_ready = False
         self.settled.set()
         self._nobody_answers()

@@ -143,11 +143,8 @@ def _constant(
     )
     children.append(answering)
     wait_for_socket(answering, compiled)
-    workers = ["--workers", str(stage.site.edge.processes), "--no-access-log", "--log-level", "error"]
-    yes = ["-m", "uvicorn", "loadtest.bench.yes:answer", "--uds", str(plain), "--http", "httptools"]
-    answering = start(
-        "a constant check", [*yes, "--loop", "asyncio", "--lifespan", "off", *workers], folder / "yes.log"
-    )
+    yes = ["-m", "loadtest.bench.yes", str(plain), str(stage.site.edge.processes)]
+    answering = start("a constant check", yes, folder / "yes.log")
     children.append(answering)
     wait_for_socket(answering, plain)
     for name, where in (("constant", compiled), ("constant_python", plain)):

@@ -55,18 +55,12 @@ class Asker:
         return await self.raw(path, tuple((n.encode(), v.encode("latin-1")) for n, v in [*kept, *lines]))
 
     async def raw(self, path: str, fields: Fields) -> Said:
-        sent: list[dict[str, Any]] = []
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        async def receive() -> Any:
-            raise AssertionError("the check reads no body")
-
-        scope = {"type": "http", "path": path, "headers": list(fields), "client": ("127.0.0.1", 4711)}
-        await self.service(scope, receive, send)
-        headers = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
-        return Said(sent[0]["status"], headers, sent[1]["body"])
+        lines = [b"GET %b HTTP/1.1" % path.encode(), *(b"%b: %b" % line for line in fields), b"", b""]
+        answer, _ = await self.service.respond(b"\r\n".join(lines), ("127.0.0.1", 4711))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        status, *rest = head.decode("latin-1").split("\r\n")
+        headers = dict(line.split(": ", 1) for line in rest)
+        return Said(int(status.split(" ")[1]), headers, body)
 
     async def refusals(self) -> list[dict[str, Any]]:
         return await self.gate.events("refused")
@@ -260,14 +254,14 @@ async def test_a_fault_or_a_store_that_is_down_lets_nothing_pass(
     )
     for error, kind, reason in failures:
         with monkeypatch.context() as patch:
-            patch.setattr(type(store), "call", failing(error))
+            patch.setattr(type(store), "ask", failing(error))
             got = await asker.ask("/annuaire")
         assert got.status == 503
         assert (await asker.gate.events(kind))[-1]["reason"] == reason
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "arrive", None)
+        patch.setattr(Engine, "begin", None)
         patch.setattr(Engine, "faulted", None)
-        got = await asker.ask("/annuaire")
+        got = await asker.ask("/annuaire", ("accept-language", "fr-FR"))
     assert (got.status, b"indisponible" in got.body) == (503, True)
     assert (await asker.ask("/annuaire")).status == 200
     asker.gate.services.stopping = True

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.alerts import Outbox
-from gateway.cli.serve import show_measures
+from gateway.cli.reloading import show_measures
 from gateway.clock import FixedClock, spawn
 from gateway.limits.in_force import MeasureStore
 from gateway.telemetry import REGISTRY

@@ -3,14 +3,16 @@
 import asyncio
 import os
 import socket
+import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from addons.accepting import Acceptor
-from gateway.workers.port import take
+from gateway.workers.accepting import Acceptor, streamed
+from gateway.workers.port import Places, PortTaken, take
 from gateway.workers.standings import Standings
 
 
@@ -24,7 +26,7 @@ class Party:
     served: int = 0
 
     def __post_init__(self) -> None:
-        self.acceptor = Acceptor(self.listening, self.serve, self.is_my_turn)
+        self.acceptor = Acceptor(self.listening, lambda: streamed(self.serve), self.is_my_turn)
 
     def is_my_turn(self) -> bool:
         return self.standings.is_my_turn(len(self.held) + self.acceptor.pending)
@@ -37,9 +39,9 @@ class Party:
         self.held.discard(writer)
         writer.close()
 
-    def leave(self) -> None:
+    def leave(self, *, nobody_else: bool = False) -> None:
         self.standings.leave()
-        self.acceptor.close()
+        self.acceptor.close(nobody_else=nobody_else)
 
 
 @contextmanager
@@ -113,3 +115,54 @@ async def test_a_port_that_somebody_listens_on_is_refused() -> None:
                 Party(late, Standings(handle, 1)).acceptor.open()
         with pytest.raises(OSError, match=f"listener 127.0.0.1:{port}: Address already in use"):
             take("127.0.0.1", port)
+
+
+async def test_the_last_one_to_leave_takes_what_waits() -> None:
+    """Naive: what the kernel has accepted and nobody has taken is reset with the port, questions in it and all."""
+    async with parties(1) as (port, (last,)):
+        # Connected by the kernel alone: this loop has not had a turn to take them.
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+        assert last.served == 0
+        last.leave(nobody_else=True)
+        for one in waiting:
+            one.setblocking(False)
+            async with asyncio.timeout(30):
+                assert await asyncio.get_running_loop().sock_recv(one, 1) == b"!"
+        for one in waiting:
+            one.close()
+        async with asyncio.timeout(30):
+            while last.held:
+                await asyncio.sleep(0.01)
+
+
+def test_a_path_is_for_its_group_is_left_to_whoever_has_it_and_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "edge.sock"
+    with pytest.raises(PortTaken, match=r"listener .*/edge\.sock: there is no group nobody-has-it"):
+        Places("127.0.0.1", None, str(path), "nobody-has-it")
+    places = Places("127.0.0.1", 0, str(path), None)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert places.shown() == {
+        "socket": str(path),
+        "address": "127.0.0.1",
+        "port": places.sockets[1].getsockname()[1],
+    }
+    # Bound and not yet listened on: nobody is let wait for nothing.
+    with socket.socket(socket.AF_UNIX) as early, pytest.raises(ConnectionRefusedError):
+        early.connect(str(path))
+    places.sockets[0].listen()
+    with pytest.raises(PortTaken, match="Address already in use"):
+        Places("127.0.0.1", None, str(path), None)
+    # A killed one leaves its path behind: it answers nobody, and the next one takes it.
+    for one in places.sockets:
+        one.close()
+    again = Places("127.0.0.1", None, str(path), None)
+    places.close()
+    assert path.exists(), "it is another's by now"
+    again.close()
+    assert not path.exists()
+    # When one place cannot be had, none is.
+    with take("127.0.0.1", 0) as taken:
+        taken.listen()
+        with pytest.raises(PortTaken, match=r"listener 127\.0\.0\.1:"):
+            Places("127.0.0.1", taken.getsockname()[1], str(path), None)
+    assert not path.exists()

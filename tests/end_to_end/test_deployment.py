@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from gateway import telemetry
-from gateway.cli.serve import is_ready
+from gateway.cli.reloading import is_ready
 from tests.attacks.harness import Authority
 from tests.people import DR_MARTIN
 from tests.stand import HOST, Browser, Stand, form_token, stand

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.accounts.store import AccountStore, Attempt, Changed
-from gateway.cli.serve import is_ready
+from gateway.cli.reloading import is_ready
 from gateway.cli.store import read_status
 from gateway.disclosure import pseudonym
 from gateway.lookups import RevealQuestion, reveal

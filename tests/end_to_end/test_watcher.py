@@ -81,7 +81,7 @@ async def test_it_follows_a_reload_and_none_runs_where_it_is_off(tmp_path: Path)
     async with serving(path) as process:
         await told(process, "watch_began")
         text = path.read_text("utf-8")
-        path.write_text(text + "signals: {ask_at: 90}\n", "utf-8")
+        path.write_text(text + "signals: {ask_at: 50}\n", "utf-8")
         process.send_signal(signal.SIGHUP)
         await told(process, "configuration_reloaded")
         await told(process, "watch_reloaded")

@@ -24,7 +24,7 @@ from gateway.configuration import load_keys
 from gateway.disclosure import pseudonym
 from tests.attacks.witness import LAVISH
 from tests.people import CLERK_LEA, DR_MARTIN, NURSE_BEN, Person
-from tests.stand import HOST, App, Browser, MiniApp, Said, Seen, Stand, form_token, write_config
+from tests.stand import HOST, App, Browser, Change, MiniApp, Said, Seen, Stand, form_token, write_config
 
 ROOT = Path(__file__).parents[2]
 CROWD = tuple(Person(f"garde.{number}", f"Ecluse-{number}-Nord") for number in range(4))
@@ -132,8 +132,8 @@ class Site:
 
 
 @asynccontextmanager
-async def a_site(folder: Path) -> AsyncIterator[Site]:
-    """Write a configuration and enrol people; no gateway runs yet."""
+async def a_site(folder: Path, more: Change | None = None) -> AsyncIterator[Site]:
+    """Write a configuration, changed by *more*, and enrol people; no gateway runs yet."""
     handler, metrics_port = SlowApp(), free_port()
     windows = {f"patients_{window}": 1_000_000 for window in ("10min", "1h", "24h", "7d")}
 
@@ -145,6 +145,8 @@ async def a_site(folder: Path) -> AsyncIterator[Site]:
         lavish = {**LAVISH, **windows}
         narrow = {**lavish, "patients_10min": NARROW_CAP}
         config["realms"]["region"] = {"classes": {"standard": lavish, "narrow": narrow}}
+        if more is not None:
+            more(config)
 
     async with App(handler) as app:
         config = write_config(folder, app.port, changes)
@@ -174,9 +176,9 @@ class Gateway:
         found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in found.read_text("ascii").split()]
 
-    def workers(self) -> dict[int, int]:
-        """Return the processes of the workers that serve, by their numbers."""
-        told = json.loads((self.site.folder / "state" / "workers.json").read_text("utf-8"))
+    def workers(self, file: str = "workers.json") -> dict[int, int]:
+        """Return the processes of the workers that serve, by their numbers, as *file* tells."""
+        told = json.loads((self.site.folder / "state" / file).read_text("utf-8"))
         return {each["worker"]: each["pid"] for each in told["workers"] if each["state"] == "serving"}
 
     async def log_in(self, person: Person) -> dict[str, str]:
@@ -207,9 +209,9 @@ class Gateway:
         except TimeoutError:
             raise AssertionError(f"{event} was never told: {self.said[after:]}") from None
 
-    async def probe(self, path: str) -> tuple[int, str]:
+    async def probe(self, path: str, port: int | None = None) -> tuple[int, str]:
         """Return status and body of *path* on the listener for probes."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.site.metrics_port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or self.site.metrics_port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
         writer.close()
@@ -227,8 +229,17 @@ async def serving(
     site: Site, *words: str, environment: dict[str, str] | None = None
 ) -> AsyncIterator[Gateway]:
     """Run ``ecluse serve`` with *words* until the block ends; whatever is left then is killed."""
+    async with running(site, "serve", *words, ready="gateway_ready", environment=environment) as found:
+        yield found
+
+
+@asynccontextmanager
+async def running(
+    site: Site, *words: str, ready: str, environment: dict[str, str] | None = None
+) -> AsyncIterator[Gateway]:
+    """Run ``ecluse`` with *words* until the block ends, which begins once it has said *ready*."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "serve", *words, "--config", str(site.config)),
+        *(sys.executable, "-m", "gateway", *words, "--config", str(site.config)),
         cwd=ROOT,
         env={**os.environ, **(environment or {})},
         stderr=asyncio.subprocess.PIPE,
@@ -245,10 +256,10 @@ async def serving(
     gateway = Gateway(site, process, 0, said, reader)
     try:
         async with asyncio.timeout(START_S):
-            while not any(line["event"] == "gateway_ready" for line in said):
+            while not any(line["event"] == ready for line in said):
                 assert process.returncode is None, said
                 await asyncio.sleep(0.02)
-        gateway.port = next(line["port"] for line in said if line["event"] == "gateway_ready")
+        gateway.port = next(line.get("port", 0) for line in said if line["event"] == ready)
         yield gateway
     finally:
         if process.returncode is None:

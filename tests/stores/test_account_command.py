@@ -5,10 +5,11 @@ import csv
 import errno
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import redis
 from click.testing import CliRunner, Result
 
 from gateway.accounts.names import account_ref
@@ -19,6 +20,7 @@ from gateway.audit.operator import operator_log
 from gateway.audit.segments import Journal
 from gateway.cli.account import account
 from gateway.configuration import init_keys, load_keys
+from gateway.demo.children import free_port
 from gateway.sessions.store import Link
 from gateway.vocabulary.identity import Stage
 from tests.stores.conftest import emptied
@@ -267,6 +269,48 @@ def test_a_store_that_is_not_there_is_said(desk: Desk) -> None:
     done = desk.types("list")
     assert code_of(done) == 2
     assert done.stderr.startswith("ecluse: ")
+
+
+@pytest.fixture
+def by_port(store_url: str) -> Iterator[int]:
+    """A TCP port of the store, as one with replicas has."""
+    with redis.Redis(unix_socket_path=store_url.removeprefix("unix://")) as client:
+        port = free_port()
+        client.config_set("port", port)
+        yield port
+        client.config_set("port", 0)
+
+
+def test_a_lock_that_no_replica_confirmed_may_have_been_done_and_that_is_said(
+    desk: Desk, store_url: str, by_port: int
+) -> None:
+    """What is known is told: neither that it is done, nor that it is not; and the same command mends it."""
+    desk.types("invite", "dr.martin")
+    text = desk.config.read_text(encoding="utf-8")
+    assert f'url: "{store_url}"' in text
+    lonely = f'url: "redis://127.0.0.1:{by_port}", replicas: 1'
+    desk.config.write_text(text.replace(f'url: "{store_url}"', lonely), "utf-8")
+    words = ("lock", "dr.martin", "--reason", "stolen")
+    done = desk.types(*words)
+    assert code_of(done) == 1, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "dr.martin" in line]
+    assert line.startswith(
+        "perhaps locked: dr.martin: it may have been done, and may not last; run the same command"
+    )
+    assert "fewer than 1 replicas confirmed" in line
+    assert "not locked" not in done.stderr
+    rows, code = desk.reads(*words)
+    assert isinstance(rows, list)
+    assert [(row["outcome"], row["known"]) for row in rows] == [("uncertain", "yes")]
+    assert code == 1
+    assert "account-locked" not in [each["kind"] for each in desk.events()]
+    desk.config.write_text(text, "utf-8")
+    # It was done, on the one server that there is; once nobody has to confirm it, the same command records it.
+    rows, _ = desk.reads("list", "--standing", "locked")
+    assert isinstance(rows, list)
+    assert [each["login"] for each in rows] == ["dr.martin"]
+    assert code_of(desk.types(*words)) == 0
+    assert [each["kind"] for each in desk.events()][-1] == "account-locked"
 
 
 async def _log_in(desk: Desk, logins: Sequence[str], device: str) -> None:

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
+from gateway.valkey.client import Prepared, Store, StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import find_server
 from gateway.valkey.library import compose
 from tests.stores.servers import Server, eventually
@@ -226,6 +226,20 @@ async def test_lost_functions_are_loaded_again_for_all_callers(client: Store) ->
     assert await asyncio.gather(*(echo(client, str(number)) for number in range(100))) == [
         str(number).encode() for number in range(100)
     ]
+
+
+async def test_a_prepared_call_is_answered_like_any_other(client: Store) -> None:
+    prepared = Prepared("echo", [], ["one"])
+    assert not prepared.same(Prepared("echo", [], ["two"]))
+    for _ in range(2):
+        assert [await client.ask(prepared) for _ in range(2)] == [b"one", b"one"]
+        await client.execute("FUNCTION", "FLUSH")
+    client.store_id = "0" * 32
+    with pytest.raises(StoreEmptied):
+        await client.ask(prepared)
+    await client.execute("FLUSHALL")
+    with pytest.raises(StoreEmptied):
+        await client.ask(prepared)
 
 
 async def test_an_emptied_store_refuses(client: Store) -> None:

@@ -1,6 +1,5 @@
 """limits.lua against the oracles, on random histories and at the edges, on every store."""
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,7 +19,6 @@ from gateway.limits.store import (
 )
 from gateway.limits.widened import widened
 from gateway.valkey.client import Store
-from gateway.valkey.library import compose, read
 from gateway.vocabulary.limits import (
     ACCOUNT_CONTROLS,
     WINDOW_S,
@@ -34,9 +32,9 @@ from gateway.vocabulary.limits import (
     Outcome,
     Spent,
 )
+from tests.stores.timed import NOW_US, members, new_account, timed_library
 from tests.unit.limits.ledger import Ledger
 
-# The product takes its time from the server; this registration of the same text takes it as an argument.
 TIMED = """
 redis.register_function('timed_spend', function(keys, args)
   local opened, listed, n = {}, {}, tonumber(args[9])
@@ -45,14 +43,15 @@ redis.register_function('timed_spend', function(keys, args)
   local costs = { g = tonumber(args[3]), r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
     o = tonumber(args[7]), s = tonumber(args[8]) }
   local share, limits = tonumber(args[12]), limits_parse(args[2])
+  if costs.g == 1 and costs.r + costs.b + costs.e + costs.o + costs.s == 0 and #args == 12 then
+    return limits_request(tonumber(args[1]), keys[3], limits, args[10] == '1')
+  end
   if share < 1000 then limits = limits_scaled(limits, share) end
   local account = { patients = keys[1], opened = keys[2], counters = keys[3] }
   return limits_spend(tonumber(args[1]), account, limits, costs, opened, listed, args[10] == '1',
     tonumber(args[11]))
 end)
 """
-NOW_US = 1_790_000_000_000_000
-numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -95,18 +94,8 @@ class Timed:
 
 @pytest.fixture(scope="module")
 def timed(store_url: str) -> Iterator[Timed]:
-    library = compose([read("limits/lua/limits.lua"), read("limits/lua/pools.lua"), TIMED])
-    with redis.Redis(unix_socket_path=store_url.removeprefix("unix://"), protocol=2) as client:
-        client.execute_command("FUNCTION", "LOAD", "REPLACE", library.source)
+    with timed_library(store_url, TIMED) as (client, library):
         yield Timed(client, library.wire_name("timed_spend"))
-
-
-def new_account() -> str:
-    return f"{next(numbers):032x}"
-
-
-def members(count: int, first: int = 0) -> tuple[bytes, ...]:
-    return tuple(number.to_bytes(8, "big") for number in range(first, first + count))
 
 
 POOL = members(25)
@@ -172,6 +161,21 @@ def test_the_store_answers_as_the_oracles(
             share_milli=share_milli,
         )
         assert told == expected
+
+
+@given(
+    limits=LIMITS,
+    steps=st.lists(st.tuples(st.sampled_from([0, 1_000, 300_000, 3_000_000]), st.booleans()), max_size=40),
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_request_and_nothing_else_is_answered_as_by_the_oracles(
+    timed: Timed, limits: LimitSet, steps: list[tuple[int, bool]]
+) -> None:
+    account_id, ledger, now_us = new_account(), Ledger(), NOW_US
+    for gap_us, stepped in steps:
+        now_us += gap_us
+        expected = ledger.spend(now_us, limits, Charge(), 1, stepped=stepped)
+        assert timed.spend(account_id, now_us, limits, Charge(), 1, stepped=stepped) == expected
 
 
 def only(control: Control, hard: int, mode: Mode = Mode.ENFORCE) -> LimitSet:

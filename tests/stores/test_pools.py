@@ -1,6 +1,5 @@
 """pools.lua against the oracles: who shares what with whom, and what all of them together may see."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from gateway.limits.store import (
     read_spend,
 )
 from gateway.limits.widened import widened
-from gateway.valkey.library import compose, read
 from gateway.vocabulary.limits import (
     POOL_CONTROLS,
     Asked,
@@ -38,9 +36,9 @@ from gateway.vocabulary.limits import (
     Spent,
 )
 from gateway.vocabulary.measures import MeasureRules
+from tests.stores.timed import NOW_US, members, new_name, timed_library
 from tests.unit.limits.ledger import Ledger
 
-# The product takes its time from the server; this registration of the same text takes it as an argument.
 TIMED = """
 redis.register_function('timed_shared_spend', function(keys, args)
   local opened, listed, n = {}, {}, tonumber(args[9])
@@ -59,9 +57,7 @@ redis.register_function('timed_link', function(keys, args)
   return { cluster or '', cluster and redis.call('ZRANGE', pools_members(cluster), 0, -1) or {} }
 end)
 """
-NOW_US = 1_790_000_000_000_000
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
-numbers = itertools.count()
 
 
 def usual(pools: Pools, limits: LimitSet) -> str:
@@ -120,18 +116,8 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def shared(store_url: str) -> Iterator[Shared]:
-    library = compose([read("limits/lua/limits.lua"), read("limits/lua/pools.lua"), TIMED])
-    with redis.Redis(unix_socket_path=store_url.removeprefix("unix://"), protocol=2) as client:
-        client.execute_command("FUNCTION", "LOAD", "REPLACE", library.source)
+    with timed_library(store_url, TIMED) as (client, library):
         yield Shared(client, library.wire_name("timed_shared_spend"), library.wire_name("timed_link"))
-
-
-def new_name() -> str:
-    return f"b{next(numbers):031x}"
-
-
-def members(count: int, first: int = 0) -> tuple[bytes, ...]:
-    return tuple(number.to_bytes(8, "big") for number in range(first, first + count))
 
 
 MODE = st.sampled_from(list(Mode))

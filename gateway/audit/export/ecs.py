@@ -44,6 +44,7 @@ CATEGORIES: Final[dict[EventKind, tuple[str, str, tuple[str, ...]]]] = {
     EventKind.FAIL_CLOSED: ("event", "web", ("error",)),
     EventKind.CONFIG_LOADED: _CONFIGURATION,
     EventKind.CONFIG_REFUSED: _CONFIGURATION,
+    EventKind.CONFIG_WEAKENED: _CONFIGURATION,
     EventKind.STARTED: ("event", "process", ("start",)),
     EventKind.STOPPED: ("event", "process", ("end",)),
     EventKind.STORE_ADOPTED: _CONFIGURATION,

@@ -56,6 +56,7 @@ MEANINGS: Final[dict[EventKind, Meaning]] = {
     EventKind.FAIL_CLOSED: Meaning("Refused after a fault of the gateway", 3, _NO),
     EventKind.CONFIG_LOADED: Meaning("Configuration in force", 5, _OK),
     EventKind.CONFIG_REFUSED: Meaning("Configuration refused", 4, _NO),
+    EventKind.CONFIG_WEAKENED: Meaning("Weaker configuration in force", 4, _OK),
     EventKind.STARTED: Meaning("Gateway started", 5, _OK),
     EventKind.STOPPED: Meaning("Gateway stopped", 5, _OK),
     EventKind.STORE_ADOPTED: Meaning("Store adopted", 4, _OK),

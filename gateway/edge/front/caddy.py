@@ -6,15 +6,9 @@ The door is chosen by the address as it was sent, ``{http.request.orig_uri}``: C
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    ANSWER_TIMEOUT_S,
-    BODY_TIMEOUT_S,
-    CHECK_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    HEAD_TIMEOUT_S,
+    BOUNDS,
     HSTS,
-    IDLE_TIMEOUT_S,
     KEPT_BACK,
-    WRITE_TIMEOUT_S,
     Files,
     Place,
     Site,
@@ -58,10 +52,10 @@ def _options(site: Site) -> str:
 \t\tstrict_sni_host on
 \t\tmax_header_size {site.max_head_bytes}
 \t\ttimeouts {{
-\t\t\tread_header {HEAD_TIMEOUT_S}s
-\t\t\tread_body {BODY_TIMEOUT_S}s
-\t\t\twrite {WRITE_TIMEOUT_S}s
-\t\t\tidle {IDLE_TIMEOUT_S}s
+\t\t\tread_header {BOUNDS.head_s}s
+\t\t\tread_body {BOUNDS.body_s}s
+\t\t\twrite {BOUNDS.write_s}s
+\t\t\tidle {BOUNDS.idle_s}s
 \t\t}}
 \t}}
 \tlog {{
@@ -132,7 +126,7 @@ def _inspector(site: Site, indent: str) -> str:
     return f"""\
 {indent}\t\treverse_proxy {authority(site.inspector)} {{
 {indent}\t\t\ttransport http {{
-{indent}\t\t\t\tdial_timeout {CONNECT_TIMEOUT_S}s
+{indent}\t\t\t\tdial_timeout {BOUNDS.connect_s}s
 {indent}\t\t\t\tcompression off
 {indent}\t\t\t}}
 {indent}\t\t\tflush_interval -1
@@ -160,8 +154,8 @@ def _check(site: Site) -> str:
 \t\t\t\theader_up X-Forwarded-Host {{hostport}}
 \t\t\t\theader_up -X-Ecluse-Assertion
 \t\t\t\ttransport http {{
-\t\t\t\t\tdial_timeout {CONNECT_TIMEOUT_S}s
-\t\t\t\t\tresponse_header_timeout {CHECK_TIMEOUT_S}s
+\t\t\t\t\tdial_timeout {BOUNDS.connect_s}s
+\t\t\t\t\tresponse_header_timeout {BOUNDS.check_s}s
 \t\t\t\t\tcompression off
 \t\t\t\t}}
 \t\t\t\t@passes status 200
@@ -191,8 +185,8 @@ def _to_app(app: App) -> str:
 \t\t\t\theader_up Host {{http.request.hostport}}
 {hidden}\
 \t\t\t\ttransport http {{
-\t\t\t\t\tdial_timeout {CONNECT_TIMEOUT_S}s
-\t\t\t\t\tresponse_header_timeout {ANSWER_TIMEOUT_S}s
+\t\t\t\t\tdial_timeout {BOUNDS.connect_s}s
+\t\t\t\t\tresponse_header_timeout {BOUNDS.answer_s}s
 \t\t\t\t\tcompression off
 {secure}\
 \t\t\t\t}}

@@ -9,13 +9,8 @@ from gateway.edge import claims
 from gateway.edge.check import CREDENTIALS
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    ANSWER_TIMEOUT_S,
-    BODY_TIMEOUT_S,
-    CHECK_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    HEAD_TIMEOUT_S,
+    BOUNDS,
     HSTS,
-    IDLE_TIMEOUT_S,
     KEPT_BACK,
     SYSTEM_AUTHORITIES,
     Files,
@@ -132,7 +127,7 @@ def _manager(site: Site, name: str, hosts: list[Any], filters: list[Any]) -> dic
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
         max_request_headers_kb=min(8_192, -(-site.max_head_bytes // 1_024)),
         common_http_protocol_options={
-            "idle_timeout": f"{IDLE_TIMEOUT_S}s",
+            "idle_timeout": f"{BOUNDS.idle_s}s",
             "max_headers_count": 200,
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
@@ -141,8 +136,8 @@ def _manager(site: Site, name: str, hosts: list[Any], filters: list[Any]) -> dic
             "initial_stream_window_size": 65_536,
             "initial_connection_window_size": 1_048_576,
         },
-        request_headers_timeout=f"{HEAD_TIMEOUT_S}s",
-        stream_idle_timeout=f"{max(ANSWER_TIMEOUT_S, BODY_TIMEOUT_S)}s",
+        request_headers_timeout=f"{BOUNDS.head_s}s",
+        stream_idle_timeout=f"{max(BOUNDS.answer_s, BOUNDS.body_s)}s",
         upgrade_configs=[{"upgrade_type": "websocket", "enabled": False}],
         route_config={"name": name, "ignore_port_in_host_matching": True, "virtual_hosts": hosts},
         http_filters=filters,
@@ -186,7 +181,7 @@ def _authz(site: Site) -> dict[str, Any]:
         status_on_error={"code": "ServiceUnavailable"},
         allowed_headers={"patterns": [{"safe_regex": {"regex": ".*"}}]},
         http_service={
-            "server_uri": {"uri": "http://ecluse", "cluster": "edge", "timeout": f"{CHECK_TIMEOUT_S}s"},
+            "server_uri": {"uri": "http://ecluse", "cluster": "edge", "timeout": f"{BOUNDS.check_s}s"},
             "path_prefix": CHECK,
             "authorization_request": {"headers_to_add": [{"key": "x-ecluse-front", "value": site.secret}]},
             "authorization_response": {
@@ -224,7 +219,7 @@ def _route(app: App, rule: Rule) -> dict[str, Any]:
     ]
     found: dict[str, Any] = {
         "match": match,
-        "route": {"cluster": f"app-{app.name}", "timeout": f"{ANSWER_TIMEOUT_S}s"},
+        "route": {"cluster": f"app-{app.name}", "timeout": f"{BOUNDS.answer_s}s"},
         "response_headers_to_remove": [name.lower() for name in KEPT_BACK],
     }
     if rule.door is Door.APP:
@@ -242,7 +237,7 @@ def _inspected(match: dict[str, Any]) -> dict[str, Any]:
         "match": match,
         "route": {
             "cluster": "inspector",
-            "timeout": f"{ANSWER_TIMEOUT_S}s",
+            "timeout": f"{BOUNDS.answer_s}s",
             "upgrade_configs": [{"upgrade_type": "websocket", "enabled": True}],
         },
         "typed_per_filter_config": {
@@ -261,7 +256,7 @@ def _cluster(name: str, place: Place, **more: Any) -> dict[str, Any]:
     return {
         "name": name,
         "type": "STATIC" if place.socket is not None else "STRICT_DNS",
-        "connect_timeout": f"{CONNECT_TIMEOUT_S}s",
+        "connect_timeout": f"{BOUNDS.connect_s}s",
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],

@@ -5,12 +5,8 @@ from pathlib import Path
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    ANSWER_TIMEOUT_S,
-    CHECK_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    HEAD_TIMEOUT_S,
+    BOUNDS,
     HSTS,
-    IDLE_TIMEOUT_S,
     KEPT_BACK,
     SYSTEM_AUTHORITIES,
     CannotWrite,
@@ -54,7 +50,7 @@ global
     tune.bufsize {head}
     setenv ECLUSE_EDGE {where}
     setenv ECLUSE_EDGE_SECRET "{site.secret}"
-    setenv ECLUSE_EDGE_TIMEOUT_MS {CHECK_TIMEOUT_S * 1_000}
+    setenv ECLUSE_EDGE_TIMEOUT_MS {BOUNDS.check_s * 1_000}
     lua-load ecluse.lua
 
 defaults
@@ -62,11 +58,11 @@ defaults
     # Addresses hold patients' ids: the log names host, status and times, and no path.
     log global
     log-format "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc"
-    timeout http-request {HEAD_TIMEOUT_S}s
-    timeout http-keep-alive {IDLE_TIMEOUT_S}s
-    timeout connect {CONNECT_TIMEOUT_S}s
-    timeout client {IDLE_TIMEOUT_S}s
-    timeout server {ANSWER_TIMEOUT_S}s
+    timeout http-request {BOUNDS.head_s}s
+    timeout http-keep-alive {BOUNDS.idle_s}s
+    timeout connect {BOUNDS.connect_s}s
+    timeout client {BOUNDS.idle_s}s
+    timeout server {BOUNDS.answer_s}s
     timeout tunnel 1h
     retries 0
 """
@@ -117,7 +113,7 @@ frontend https
     http-request deny deny_status 421 if {names}
     http-request deny deny_status 413 if {{ req.hdr(content-length) -m int gt {site.loaded.policy.max_request_bytes} }}
     # HTTP/2 tells of a body without a length only when it comes; a request without one is not held up.
-    http-request wait-for-body time {HEAD_TIMEOUT_S}s at-least 1 if simple
+    http-request wait-for-body time {BOUNDS.head_s}s at-least 1 if simple
     # What a browser claims about itself is dropped here, and names that some servers read as others.
 {taken}\
     http-request del-header [_.] -m reg

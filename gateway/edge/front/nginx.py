@@ -6,13 +6,8 @@ The door is chosen by ``$request_uri``, the address as it was sent, never by ngi
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    ANSWER_TIMEOUT_S,
-    BODY_TIMEOUT_S,
-    CHECK_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    HEAD_TIMEOUT_S,
+    BOUNDS,
     HSTS,
-    IDLE_TIMEOUT_S,
     KEPT_BACK,
     SYSTEM_AUTHORITIES,
     Files,
@@ -139,10 +134,10 @@ server {{
     recursive_error_pages on;
     if ($ecluse_known_{name} = 0) {{ return 421; }}
 
-    client_header_timeout {HEAD_TIMEOUT_S}s;
-    client_body_timeout {BODY_TIMEOUT_S}s;
-    send_timeout {BODY_TIMEOUT_S}s;
-    keepalive_timeout {IDLE_TIMEOUT_S}s;
+    client_header_timeout {BOUNDS.head_s}s;
+    client_body_timeout {BOUNDS.body_s}s;
+    send_timeout {BOUNDS.body_s}s;
+    keepalive_timeout {BOUNDS.idle_s}s;
     client_header_buffer_size 2k;
     large_client_header_buffers {max(2, -(-policy.max_header_bytes // policy.max_url_bytes))} {policy.max_url_bytes};
     client_max_body_size {policy.max_request_bytes};
@@ -152,8 +147,8 @@ server {{
     proxy_buffering off;
     proxy_max_temp_file_size 0;
     proxy_http_version 1.1;
-    proxy_connect_timeout {CONNECT_TIMEOUT_S}s;
-    proxy_read_timeout {ANSWER_TIMEOUT_S}s;
+    proxy_connect_timeout {BOUNDS.connect_s}s;
+    proxy_read_timeout {BOUNDS.answer_s}s;
     proxy_next_upstream off;
 
     location / {{
@@ -197,7 +192,7 @@ server {{
         internal;
         proxy_pass http://ecluse_edge{BRIEF};
         proxy_pass_request_body off;
-        proxy_read_timeout {CHECK_TIMEOUT_S}s;
+        proxy_read_timeout {BOUNDS.check_s}s;
         proxy_buffer_size 16k;
         proxy_buffers 4 16k;
 {_question(site)}\
@@ -207,7 +202,7 @@ server {{
         rewrite ^ {ANSWER} break;
         proxy_pass http://ecluse_edge;
         proxy_pass_request_body off;
-        proxy_read_timeout {CHECK_TIMEOUT_S}s;
+        proxy_read_timeout {BOUNDS.check_s}s;
         proxy_set_header Host ecluse;
         proxy_set_header Content-Length "";
         proxy_set_header Connection "";

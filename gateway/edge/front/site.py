@@ -17,15 +17,25 @@ Files = dict[str, str]
 
 _WORD = re.compile(r"[A-Za-z0-9_./:@+,=~%-]+")
 
-HEAD_TIMEOUT_S = 10
-BODY_TIMEOUT_S = 30
-ANSWER_TIMEOUT_S = 120
-READ_TIMEOUT_S = 60
-WRITE_TIMEOUT_S = 3_600
-"""For the proxies that bound a whole answer, long downloads and event streams among them."""
-CHECK_TIMEOUT_S = 5
-IDLE_TIMEOUT_S = 60
-CONNECT_TIMEOUT_S = 5
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a front proxy waits, in seconds, for each part of an exchange."""
+
+    head_s: int = 10
+    body_s: int = 30
+    answer_s: int = 120
+    """Until the app's answer begins."""
+    read_s: int = 60
+    """For the proxies that bound head and body together."""
+    write_s: int = 3_600
+    """For the proxies that bound a whole answer, long downloads and event streams among them."""
+    check_s: int = 5
+    idle_s: int = 60
+    connect_s: int = 5
+
+
+BOUNDS = Bounds()
 HSTS = "max-age=31536000"
 
 # What an app may not give a browser behind the gateway's back: cookies that no session was told of, our own

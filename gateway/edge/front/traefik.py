@@ -10,14 +10,9 @@ from typing import Any
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    ANSWER_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    HEAD_TIMEOUT_S,
+    BOUNDS,
     HSTS,
-    IDLE_TIMEOUT_S,
     KEPT_BACK,
-    READ_TIMEOUT_S,
-    WRITE_TIMEOUT_S,
     Files,
     Site,
     authority,
@@ -50,9 +45,9 @@ def _entry(site: Site, port: int) -> dict[str, Any]:
         "transport": {
             "respondingTimeouts": {
                 # Head and body together; a slow upload has as long as the app has.
-                "readTimeout": f"{READ_TIMEOUT_S}s",
-                "writeTimeout": f"{WRITE_TIMEOUT_S}s",
-                "idleTimeout": f"{IDLE_TIMEOUT_S}s",
+                "readTimeout": f"{BOUNDS.read_s}s",
+                "writeTimeout": f"{BOUNDS.write_s}s",
+                "idleTimeout": f"{BOUNDS.idle_s}s",
             }
         },
     }
@@ -130,9 +125,9 @@ def _transport() -> dict[str, Any]:
     return {
         "maxIdleConnsPerHost": 64,
         "forwardingTimeouts": {
-            "dialTimeout": f"{CONNECT_TIMEOUT_S}s",
-            "responseHeaderTimeout": f"{ANSWER_TIMEOUT_S}s",
-            "idleConnTimeout": f"{HEAD_TIMEOUT_S}s",
+            "dialTimeout": f"{BOUNDS.connect_s}s",
+            "responseHeaderTimeout": f"{BOUNDS.answer_s}s",
+            "idleConnTimeout": f"{BOUNDS.head_s}s",
         },
     }
 

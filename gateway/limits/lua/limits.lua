@@ -17,11 +17,14 @@ local LIMITS_CHUNK = 1000
 local LIMITS_WINDOW_US = { r = 3600000000, b = 3600000000, e = 86400000000, o = 3600000000, s = 3600000000 }
 local LIMITS_LETTERS = { 'r', 'b', 'e', 'o', 's' }
 
+local LIMITS_NONE = {}
+
 local limits_known, limits_known_count = {}, 0
 local limits_names = {}
 
 -- '200|g,30,60,e|p600,20,40,e|r,600,2000,o': the weight of a listed patient in thousandths, then each limit as kind,
 -- window in seconds (patients only), soft bound, hard bound, mode (e enforces both, s the soft one, o observes).
+-- *requests* is where the limit of requests stands, nil when there is none.
 local function limits_parse(text)
   local limits = limits_known[text]
   if limits then
@@ -33,6 +36,9 @@ local function limits_parse(text)
       kind = kind, soft = tonumber(soft), hard = tonumber(hard), enforced = mode == 'e', observed = mode == 'o',
       window_ms = (tonumber(window_s) or 0) * 1000,
     }
+    if kind == 'g' then
+      limits.requests = #limits
+    end
   end
   if limits_known_count >= 256 then
     limits_known, limits_known_count = {}, 0
@@ -234,6 +240,12 @@ local function limits_commit_patients(now_ms, key, members, others, keep_ms, ttl
   end
 end
 
+local function limits_renew(key)
+  if redis.call('PTTL', key) < LIMITS_COUNTERS_LONGEST_MS then
+    redis.call('EXPIRE', key, LIMITS_COUNTERS_TTL_S)
+  end
+end
+
 -- *scores*: what was found of these patients, where anybody asked.
 local function limits_remember(now_ms, keys, opened, listed, keep_ms, ttl_s, scores)
   local second_ms = limits_whole_second(now_ms)
@@ -260,9 +272,7 @@ local function limits_commit(now_us, keys, costs, opened, listed, told)
   end
   if fresh then
     limits_sweep(now_us, keys.counters)
-    if redis.call('PTTL', keys.counters) < LIMITS_COUNTERS_LONGEST_MS then
-      redis.call('EXPIRE', keys.counters, LIMITS_COUNTERS_TTL_S)
-    end
+    limits_renew(keys.counters)
   end
   limits_remember(math.floor(now_us / 1000), keys, opened, listed, LIMITS_LONGEST_MS, LIMITS_PATIENTS_TTL_S, told.scores)
 end
@@ -423,4 +433,35 @@ local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped
     end
   end
   return { 1, told.near, told.asks, told.would, told.would_ask }
+end
+
+-- What limits_spend says of { g = 1 }: one request and nothing else, which most questions are.
+local function limits_request(now_us, key, limits, stepped)
+  local i = limits.requests
+  if not i then
+    return { 1, LIMITS_NONE, LIMITS_NONE, LIMITS_NONE, LIMITS_NONE }
+  end
+  local limit = limits[i]
+  local used = limits_gcra(now_us, redis.call('HGET', key, 'g'), limit)
+  local crossed, past_soft = used.after > used.hard, used.after > used.soft and used.soft < used.hard
+  if crossed and used.full_us then
+    -- No charge but a repair, as in limits_judge.
+    redis.call('HSET', key, 'g', whole(used.full_us))
+  end
+  if crossed and limit.enforced then
+    return { 0, i, used.retry_us, LIMITS_NONE, LIMITS_NONE }
+  end
+  if not crossed then
+    redis.call('HSET', key, 'g', whole(used.arrival_us))
+    if math.floor(used.arrival_us / LIMITS_REQUESTS_LOOK_US) ~= used.looked then
+      limits_renew(key)
+    end
+  end
+  local near = used.before * 10 < used.hard * 8 and used.after * 10 >= used.hard * 8
+  local asks = past_soft and not limit.observed and not stepped
+  local would_ask = past_soft and limit.observed and not crossed and used.before <= used.soft
+  return {
+    1, near and { i } or LIMITS_NONE, asks and { i } or LIMITS_NONE, crossed and { i } or LIMITS_NONE,
+    would_ask and { i } or LIMITS_NONE,
+  }
 end

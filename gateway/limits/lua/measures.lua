@@ -5,9 +5,13 @@ local MEASURES = 'ecluse:measures'
 
 -- Since when the posture is strict (nil: it is not), and what holds: 0 nothing, 1 strict, 2 plan blanc, 3 both.
 local function measures_now(establishment, at_ms)
-  local found = redis.call('HMGET', MEASURES, 'strict_since_ms', 'until:' .. (establishment or ''))
+  if (establishment or '') == '' then
+    local since_ms = tonumber(redis.call('HGET', MEASURES, 'strict_since_ms'))
+    return since_ms, since_ms and 1 or 0
+  end
+  local found = redis.call('HMGET', MEASURES, 'strict_since_ms', 'until:' .. establishment)
   local since_ms = tonumber(found[1])
-  local plan_blanc = (establishment or '') ~= '' and (tonumber(found[2]) or 0) > at_ms
+  local plan_blanc = (tonumber(found[2]) or 0) > at_ms
   return since_ms, (since_ms and 1 or 0) + (plan_blanc and 2 or 0)
 end
 

@@ -110,6 +110,22 @@ def test_a_folder_or_a_device_is_not_replaced(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [device, folder]
 
 
+def test_what_came_there_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    with (
+        pytest.raises(NotWritten, match="/out could not be written: File exists"),
+        drafts(place, replace=False) as (draft,),
+    ):
+        draft.write_text("ours")
+        place.write_text("somebody's")
+    assert place.read_text() == "somebody's"
+    assert list(tmp_path.iterdir()) == [place]
+    place.unlink()
+    with drafts(place, replace=False) as (draft,):
+        draft.write_text("ours")
+    assert (place.read_text(), mode(place), place.stat().st_nlink) == ("ours", 0o600, 1)
+
+
 @pytest.mark.parametrize("length", [1, 1_000_000], ids=["at-its-end", "at-once"])
 def test_a_full_disk_is_told_of_the_file_that_was_to_be(tmp_path: Path, length: int) -> None:
     place = tmp_path / "out"

@@ -1,7 +1,6 @@
 """``ecluse audit keep`` and ``ecluse audit purge`` as operators use them."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -104,14 +103,6 @@ def test_the_keeper_goes_on_after_a_fault(
     shown = capfd.readouterr()
     assert "audit_keeper_failed" in shown.err + shown.out
     assert "audit_archived" in shown.err + shown.out
-
-
-def test_the_keeper_ends_with_the_process_that_began_it(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It is polite to the gateway, and would make the rest of this test run so for ever.
-    monkeypatch.setattr(os, "nice", lambda _by: 0)
-    found = command(site, "keep", "--every", "3600", "--parent", str(os.getppid() + 1))
-    assert found.exit_code == 0
-    assert read_manifest(site / "audit").archived == {"gateway.a": 9}
 
 
 def test_purge_drops_on_record_and_verify_says_so(site: Path, keys_dir: Path) -> None:

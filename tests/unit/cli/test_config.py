@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
+from gateway.configuration import load
+from gateway.configuration.in_force import of_loaded
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -134,6 +136,51 @@ def test_reload_never_signals_a_stranger(tmp_path: Path, capsys: pytest.CaptureF
             assert stranger.poll() is None
         finally:
             stranger.kill()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code", "told"),
+    [
+        ("chu: {}", "chu: {}", 0, "The same in effect."),
+        ("chu: {}", "chu: {sessions: {idle_s: 600}}", 1, "stronger: realms.chu.sessions.idle_s: 1800 -> 600"),
+        ("chu: {}", "chu: {sessions: {idle_s: 7200}}", 3, "weaker: realms.chu.sessions.idle_s: 1800 -> 7200"),
+        ("chu: {}", "chu: {}\n\n# A comment", 0, "The same in effect."),
+        ("chu: {}", "chu: {sessions: {idle_s: long}}", 2, "fault"),
+    ],
+)
+def test_diff_tells_effects_and_not_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, code: int, told: str
+) -> None:
+    text = (CONFIGS / "working_smallest.yml").read_text().partition("\nrealms:")[2].partition("\napps:")[2]
+    files = []
+    for name, realm in (("old", before), ("new", after)):
+        files.append(str(tmp_path / f"{name}.yaml"))
+        Path(files[-1]).write_text(f"version: 1\nrealms:\n  {realm}\napps:{text}")
+    assert run("config", "diff", *files) == code
+    shown = capsys.readouterr()
+    assert told in shown.out + shown.err
+    if code != 2:
+        assert run("config", "diff", "--json", *files) == code
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["weakens"] is (code == 3)
+        assert bool(answer["changes"]) is (code > 0)
+
+
+def test_diff_without_a_gateway_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = _configured(tmp_path)
+    assert run("config", "diff", "--config", file) == 2
+    assert "what the gateway has in force is not known" in capsys.readouterr().err
+    of_loaded(load(Path(file))).write(tmp_path / "in-force.json")
+    assert run("config", "diff", "--config", file) == 0
+    assert "no gateway is running" in capsys.readouterr().err
+    assert run("config", "diff", "a", "b", "c") == 2
+
+
+def test_nobody_accepts_a_change_of_what_is_not_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("config", "reload", "--accept-weakening", "--config", _configured(tmp_path)) == 2
+    assert "no gateway is running" in capsys.readouterr().err
 
 
 def test_reload_with_faults_leaves_the_gateway_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ from ruamel.yaml import YAML
 from gateway.configuration import load
 from gateway.configuration.checks import check_realm
 from gateway.configuration.classes import compile_classes
-from gateway.configuration.compile import identify
-from gateway.configuration.schema import ClassSpec, RealmSpec
+from gateway.configuration.schema_realm import ClassSpec, RealmSpec
 from gateway.policy.caps import CapBound, CapRule
+from gateway.policy.plain import identify
 from gateway.policy.policy import App, Basic, Flow, PathAllowance, Policy, Strangers
 from gateway.vocabulary.identity import NameMapping
 from gateway.vocabulary.limits import ACCOUNT_CONTROLS, Control, Limit, LimitSet, Mode

@@ -112,8 +112,7 @@ class Ledger:
             if cost:
                 number = windows.bucket_of(now_us, WINDOW_S[control] * 1_000_000)
                 self.spent[control][number] = self.spent[control].get(number, 0) + cost
-        # Patients are noted by the second, rounded up: nobody is forgotten too soon.
-        second_ms = -(-(now_us // 1000) // 1000) * 1000
+        second_ms = distinct.noted_ms(now_us // 1000)
         for member in (*charge.opened, *charge.listed):
             self.seen[member] = second_ms
         for member in charge.opened:

@@ -5,6 +5,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.limits.distinct import noted_ms
 from gateway.limits.meter import COSTS, Meter
 from gateway.vocabulary.limits import (
     PATIENT_CONTROLS,
@@ -78,7 +79,7 @@ def test_use_is_what_a_count_of_the_whole_past_gives(steps: list[tuple[int, Char
         past.append((now_us // 1000, charge))
         for control in PATIENT_CONTROLS:
             since_ms = now_us // 1000 - WINDOW_S[control] * 1000
-            inside = [one for at_ms, one in past if at_ms > since_ms]
+            inside = [one for at_ms, one in past if noted_ms(at_ms) > since_ms]
             opened = set(itertools.chain.from_iterable(one.opened for one in inside))
             everybody = opened.union(*(one.listed for one in inside))
             if control in told:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.workers import beside as module
-from gateway.workers.beside import beside
+from gateway.workers.beside import beside, node_processes
 
 NOTE = "import os, sys; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')"
 
@@ -80,3 +80,22 @@ async def test_one_that_was_not_begun_yet_is_never_begun(tmp_path: Path) -> None
     async with beside("keeper", [str(tmp_path / "pids")], after_s=60.0):
         await asyncio.sleep(0.01)
     assert not (tmp_path / "pids").exists()
+
+
+@pytest.mark.parametrize("edge", [False, True])
+async def test_a_node_runs_what_its_configuration_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edge: bool
+) -> None:
+    monkeypatch.setattr(module, "WATCHER_AFTER_S", 0.0)
+    noted = tmp_path / "begun"
+    as_ecluse(
+        tmp_path,
+        monkeypatch,
+        f"import sys, time; open({str(noted)!r}, 'a').write(' '.join(sys.argv[1:3]) + '\\n'); time.sleep(60)",
+    )
+    expected = {"audit watch"} | ({"edge serve"} if edge else set())
+    async with node_processes("ecluse.yaml", watcher=True, keeper=False, edge=edge, drain_s=1.0):
+        async with asyncio.timeout(20):
+            while not noted.exists() or len(noted.read_text().splitlines()) < len(expected):
+                await asyncio.sleep(0.02)
+    assert set(noted.read_text().splitlines()) == expected

@@ -14,7 +14,7 @@ from gateway.workers.merging import exposition, families_of, merged
 from gateway.workers.plan import count
 from gateway.workers.port import PortTaken, take
 from gateway.workers.standings import Standings, may_take
-from gateway.workers.systemd import watchdog_s, without_systemd
+from gateway.workers.systemd import watchdog_s
 
 
 @given(st.lists(st.integers(-1, 50), min_size=2, max_size=8))
@@ -72,10 +72,6 @@ def test_systemd_is_told_twice_within_its_patience(
     environment: dict[str, str], every_s: float | None
 ) -> None:
     assert watchdog_s(environment, 7) == every_s
-
-
-def test_children_do_not_speak_in_our_name() -> None:
-    assert without_systemd({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "1", "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
 @pytest.mark.parametrize(

@@ -20,17 +20,28 @@ _READ_AHEAD_BYTES = 65_536
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class Acceptor:
-    """Gives each connection of *listening* that falls to this process to *serve*."""
+def streamed(serve: Serve) -> asyncio.Protocol:
+    """Return a protocol that gives its connection to *serve* as a pair of streams."""
+    reader = asyncio.StreamReader(limit=_READ_AHEAD_BYTES)
+    return asyncio.StreamReaderProtocol(reader, serve)
 
-    def __init__(self, listening: socket.socket, serve: Serve, is_my_turn: Callable[[], bool]) -> None:
+
+class Acceptor:
+    """Gives each connection of *listening* that falls to this process to a protocol that *made* makes."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        made: Callable[[], asyncio.BaseProtocol],
+        is_my_turn: Callable[[], bool],
+    ) -> None:
         self._listening = listening
-        self._serve = serve
+        self._made = made
         self._is_my_turn = is_my_turn
         self._loop = asyncio.get_running_loop()
         self._later: asyncio.TimerHandle | None = None
         self.pending = 0
-        """Connections taken here that *serve* does not have yet."""
+        """Connections taken here that no protocol has yet."""
         self._open = False
 
     @property
@@ -50,12 +61,16 @@ class Acceptor:
         self._open = True
         self._loop.add_reader(self._listening.fileno(), self._look)
 
-    def close(self) -> None:
-        """Take no more; what waits is for those who still do."""
+    def close(self, *, nobody_else: bool = False) -> None:
+        """Take no more. What waits is for those who still do; when that is *nobody_else*, it is taken here first."""
         if not self._open:
             return
         self._open = False
         self._loop.remove_reader(self._listening.fileno())
+        if self._later is not None:
+            self._later.cancel()
+        while nobody_else and self._take():
+            pass
         if self._later is not None:
             self._later.cancel()
         self._listening.close()
@@ -75,25 +90,24 @@ class Acceptor:
         self._loop.add_reader(self._listening.fileno(), self._look)
         self._take()
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+            return False
         except OSError:
             # Out of file handles or memory: others may have some, and here it may pass.
             self._rest(_OUT_OF_FILES_S)
-            return
+            return False
         connection.setblocking(False)
-        reader = asyncio.StreamReader(limit=_READ_AHEAD_BYTES, loop=self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, self._serve, loop=self._loop)
         self.pending += 1
-        spawn(self._connect(protocol, connection), "client connection")
+        spawn(self._connect(connection), "client connection")
+        return True
 
-    async def _connect(self, protocol: asyncio.StreamReaderProtocol, connection: socket.socket) -> None:
+    async def _connect(self, connection: socket.socket) -> None:
         try:
             with contextlib.suppress(OSError):
-                await self._loop.connect_accepted_socket(lambda: protocol, connection)
+                await self._loop.connect_accepted_socket(self._made, connection)
                 await asyncio.sleep(0)
         finally:
             self.pending -= 1

@@ -1,0 +1,173 @@
+"""What the check decided before is taken again only while question, policy and the store's reply are the very same."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jwt
+import pytest
+import pytest_asyncio
+
+from gateway.clock import Clock
+from gateway.configuration import load
+from gateway.edge.check import Check
+from gateway.edge.service import Service
+from gateway.engine import Engine
+from gateway.policy.routes import RouteMatch
+from gateway.valkey.client import Prepared
+from gateway.vocabulary.records import RouteKind
+from tests.attacks.test_edge import SECRET, Asker
+from tests.people import DR_MARTIN, NURSE_BEN
+from tests.stand import stand
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Shifted:
+    """The machine's clock, moved."""
+
+    clock: Clock
+    by_ms: int = 0
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms() + self.by_ms
+
+
+class Counted:
+    """The store's own ``ask``, counted."""
+
+    def __init__(self, asker: Asker, patch: pytest.MonkeyPatch) -> None:
+        store, self.times = asker.gate.services.store, 0
+        real = store.ask
+
+        async def ask(prepared: Prepared) -> Any:
+            self.times += 1
+            return await real(prepared)
+
+        patch.setattr(store, "ask", ask)
+
+
+def _changed(config: dict[str, Any]) -> None:
+    config["apps"]["parcours"]["routes"].append({"name": "rest", "kind": "page", "path": "/*"})
+    # Nobody is to be stopped here by how often they ask.
+    config["realms"]["region"]["classes"]["standard"]["requests_10s"] = 100_000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def asker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asker]:
+    async with stand(tmp_path_factory.mktemp("repeats"), changes=_changed) as gate:
+        gate.services.clock = Shifted(gate.services.clock)
+        browser = await gate.log_in(NURSE_BEN)
+        yield Asker(gate, Service(Check(Engine(gate.services)), SECRET.encode()), browser)
+
+
+async def test_every_question_asks_the_store_once(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await asker.ask("/annuaire")).status == 200
+    counted, seen = Counted(asker, monkeypatch), set()
+    for number in range(6):
+        got = await asker.ask("/annuaire" if number % 2 else f"/annuaire?n={number}")
+        assert got.status == 200
+        seen.add((got.headers["cookie"], got.headers["x-ecluse-assertion"]))
+    assert (counted.times, len(seen)) == (6, 1)
+
+
+async def test_a_lock_is_felt_at_the_next_question_and_so_is_its_end(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containment holds for what has just passed, too; and a change costs no second request."""
+    accounts, account_id = asker.gate.services.accounts, asker.gate.ref(DR_MARTIN.login).id
+    other = Asker(asker.gate, asker.service, await asker.gate.log_in(DR_MARTIN))
+    for _ in range(2):
+        assert (await other.ask("/annuaire")).status == 200
+    counted = Counted(asker, monkeypatch)
+    await accounts.lock(account_id, "phished")
+    for _ in range(2):
+        got = await other.ask("/annuaire")
+        assert (got.status, "clear-site-data" in got.headers) == (403, True)
+    await accounts.unlock(account_id)
+    # The lock ended the session: it does not come back.
+    assert (await other.ask("/annuaire")).status == 303
+    assert counted.times == 3
+    assert (await asker.ask("/annuaire")).status == 200
+
+
+async def test_the_apps_cookie_and_ours_are_asked_about_together_every_time(asker: Asker) -> None:
+    kept = dict(asker.browser.cookies)
+    assert (await asker.ask("/annuaire")).status == 200
+    try:
+        asker.browser.cookies = kept | {"sid": "of-somebody-else"}
+        assert (await asker.ask("/annuaire")).status == 303
+        asker.browser.cookies = {name: value for name, value in kept.items() if name != "sid"}
+        assert (await asker.ask("/annuaire")).status == 303
+    finally:
+        asker.browser.cookies = kept
+    assert (await asker.ask("/annuaire")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [("/export.csv.bak", 400), ("/dossiers/1001", 503), ("/login", 503), ("/admin/x", 403)],
+)
+async def test_another_address_is_not_taken_for_the_one_that_passed(
+    asker: Asker, target: str, status: int
+) -> None:
+    """The lines are the same; the door is not, or is not plainly reached."""
+    assert (await asker.ask("/quelconque")).status == 200
+    assert (await asker.ask(target)).status == status
+    assert (await asker.ask("/quelconque", method="POST")).status == 503
+    assert (await asker.ask("/quelconque", ("content-length", "5"))).status == 400
+
+
+async def test_another_policy_decides_anew(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    services = asker.gate.services
+    assert (await asker.ask("/annuaire")).status == 200
+    path = asker.gate.folder / "ecluse.yaml"
+    text = path.read_text("utf-8")
+    try:
+        path.write_text(
+            text.replace("{kind: page, name: directory", "{inspect: true, kind: page, name: directory")
+        )
+        assert path.read_text("utf-8") != text
+        monkeypatch.setattr(services, "policy", load(path).policy)
+        assert (await asker.ask("/annuaire")).status == 503
+        assert (await asker.ask("/quelconque")).status == 200
+    finally:
+        path.write_text(text, "utf-8")
+    monkeypatch.undo()
+    assert (await asker.ask("/annuaire")).status == 200
+    monkeypatch.setattr(services, "stopping", True)
+    assert (await asker.ask("/annuaire")).status == 503
+
+
+async def test_what_time_changes_is_not_taken_again(asker: Asker) -> None:
+    clock = asker.gate.services.clock
+    assert isinstance(clock, Shifted)
+    first = (await asker.ask("/annuaire")).headers["x-ecluse-assertion"]
+    try:
+        clock.by_ms += 31_000
+        second = (await asker.ask("/annuaire")).headers["x-ecluse-assertion"]
+        issued = [jwt.decode(one, options={"verify_signature": False})["iat"] for one in (first, second)]
+        assert issued[1] - issued[0] >= 30
+        # The cookie has expired, though the store, whose clock stands still here, still knows the session.
+        clock.by_ms += 13 * 3_600_000
+        assert (await asker.ask("/annuaire")).status == 303
+        clock.by_ms = -3_600_000
+        assert (await asker.ask("/annuaire")).status == 200
+    finally:
+        clock.by_ms = 0
+
+
+async def test_a_door_fits_only_when_nothing_is_amiss_with_it(asker: Asker) -> None:
+    assert (await asker.ask("/quelconque")).status == 200
+    repeats = [repeat for one in asker.service._askers.values() for repeat in one.repeats.values()]
+    repeat = next(one for one in repeats if one.route.name == "rest")
+    match = RouteMatch(RouteKind.PAGE, repeat.route)
+    assert repeat.fits(match)
+    for other in (
+        replace(match, alias=True),
+        replace(match, unknown_method=True),
+        replace(match, route=None),
+        replace(match, route=replace(repeat.route)),
+    ):
+        assert not repeat.fits(other)
