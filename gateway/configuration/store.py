@@ -7,9 +7,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from gateway.configuration import files
 from gateway.configuration.faults import Problem
 from gateway.configuration.schema_store import StoreSpec
-from gateway.valkey.address import OPTIONS, SENTINEL_OPTIONS, AddressRefused, read_address
+from gateway.valkey.address import IN_TLS, OPTIONS, USUAL_OPTIONS, AddressRefused, read_address
 
 _URL = ("store", "url")
+_IN_A_CLUSTER = ("cluster", "clusters")
 
 
 def check_store(store: StoreSpec) -> Iterator[Problem]:
@@ -27,21 +28,24 @@ def check_store(store: StoreSpec) -> Iterator[Problem]:
         except AddressRefused as refused:
             yield Problem(_URL, refused.why, refused.mend)
     options = {name for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
-    if unknown := options - (SENTINEL_OPTIONS if behind_sentinels else OPTIONS):
+    scheme = url.partition("://")[0]
+    if scheme in _IN_A_CLUSTER and "db" in options:
+        yield Problem(_URL, "a Cluster has no numbered databases", "leave db out")
+    elif unknown := options - OPTIONS.get(scheme, USUAL_OPTIONS):
         yield Problem(
             _URL,
             f"{', '.join(sorted(unknown))} in the address could put the store's safety aside",
             "leave it out: authorities go to store.ca_file, the password to store.password_file",
         )
-    if store.ca_file is not None and not url.startswith(("rediss://", "sentinels://")):
+    if store.ca_file is not None and not url.startswith(IN_TLS):
         yield Problem(
-            ("store", "ca_file"), "only a rediss:// or sentinels:// store has a certificate", "take it out"
+            ("store", "ca_file"), f"only a {', '.join(IN_TLS)} store has a certificate", "take it out"
         )
     if url == "embedded" and store.password_file is not None:
         yield Problem(("store", "password_file"), "the embedded store has no password", "take it out")
     if store.sentinel_password_file is not None and not behind_sentinels:
         yield Problem(("store", "sentinel_password_file"), "no Sentinels stand in the address", "take it out")
-    if store.replicas and not url.startswith(("redis", "sentinel")):
+    if store.replicas and not url.startswith(("redis", "sentinel", "cluster")):
         yield Problem(("store", "replicas"), "this store has no replicas", "take it out")
 
 
@@ -59,11 +63,11 @@ def settle_store(store: StoreSpec, folder: Path, found: list[Problem]) -> tuple[
     sentinel = files.secret(folder, store.sentinel_password_file, ("store", "sentinel_password_file"), found)
     if sentinel is not None:
         url = _with_option(url, "sentinel_password", sentinel)
-    if url.startswith(("rediss://", "sentinels://")):
+    if url.startswith(IN_TLS):
         authorities = files.authorities(folder, store.ca_file, ("store", "ca_file"), found)
         url = with_authorities(url, authorities) if authorities is not None else url
-    behind_sentinels = url.startswith("sentinel")
-    return url, store.replicas if store.replicas is not None else int(behind_sentinels)
+    fails_over = url.startswith(("sentinel", "cluster"))
+    return url, store.replicas if store.replicas is not None else int(fails_over)
 
 
 def with_authorities(url: str, path: Path) -> str:

@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.configuration import Settings
 from gateway.doctor.findings import Finding, failed, ok, warning
 from gateway.valkey.address import read_address
+from gateway.valkey.client import finder_of
 from gateway.valkey.embedded import answers
 from gateway.valkey.health import (
     LEAST_MAJOR,
@@ -26,7 +27,7 @@ from gateway.valkey.health import (
 )
 from gateway.valkey.link import NotUsable
 from gateway.valkey.marker import KEYCHECK, MARKER, MarkerFileBroken, read_local_id
-from gateway.valkey.sentinel import Sentinels
+from gateway.valkey.slot import tagged
 
 WAIT_S = 3.0
 SKEW_MS = 2_000
@@ -75,7 +76,7 @@ async def _ask(settings: Settings, fingerprint: str | None, clock: Clock) -> Sto
         seconds, micros = await client.time()
         took_ms = clock.now_ms() - began_ms
         info = {name: str(value) for name, value in (await client.info("everything")).items()}
-        found, kept = await client.get(MARKER), await client.get(KEYCHECK)
+        found, kept = await client.get(_key(settings, MARKER)), await client.get(_key(settings, KEYCHECK))
     return StoreFacts(
         replicas=settings.store_replicas,
         is_embedded=settings.embedded_store,
@@ -90,15 +91,21 @@ async def _ask(settings: Settings, fingerprint: str | None, clock: Clock) -> Sto
     )
 
 
+def _key(settings: Settings, key: str) -> str | bytes | int:
+    in_cluster = not settings.embedded_store and bool(read_address(settings.store_url).seeds)
+    return tagged(key) if in_cluster else key
+
+
 async def _server(settings: Settings) -> str:
     address = read_address(settings.store_url)
-    if not address.sentinels:
+    finder = finder_of(address, WAIT_S)
+    if finder is None:
         return settings.store_url
-    sentinels = Sentinels(address, WAIT_S)
     try:
-        return address.server_url(*await sentinels.primary())
+        primary = await finder.primary()
     finally:
-        await sentinels.close()
+        await finder.close()
+    return address.server_url(primary.host, primary.port)
 
 
 def judge(facts: StoreFacts) -> list[Finding]:

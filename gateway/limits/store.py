@@ -62,7 +62,7 @@ class Used:
 
 @lru_cache(maxsize=10_000)
 def account_keys(account_id: str) -> AccountKeys:
-    """Return the keys of *account_id*; they share one hash tag, so one node of a cluster holds them all."""
+    """Return the keys of *account_id*; in a Cluster they lie with all others in one slot (valkey/slot.py)."""
     base = f"ecluse:{{{account_id}}}"
     return AccountKeys(f"{base}:patients", f"{base}:opened", f"{base}:counters")
 

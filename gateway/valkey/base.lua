@@ -1,7 +1,16 @@
 -- Helpers for every room's functions. KEYS[1] is the marker `ecluse:store`, ARGV[1] the id it must hold.
 
+-- In a Cluster, a key that is never there: see slot.py.
+local CLUSTER_NOBODY = nil
+
 -- nil when this is the store it should be, else the error reply to return at once.
 local function guard(keys, args)
+  if CLUSTER_NOBODY then
+    local there = redis.pcall('EXISTS', CLUSTER_NOBODY)
+    if type(there) == 'table' then
+      return redis.error_reply('TRYAGAIN the slot is being moved')
+    end
+  end
   local id = redis.call('GET', keys[1])
   if id and id == args[1] then
     return nil

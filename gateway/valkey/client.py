@@ -12,12 +12,15 @@ from typing import Any, Self
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.valkey import marker
-from gateway.valkey.address import read_address
+from gateway.valkey.address import Address, read_address
+from gateway.valkey.cluster import Nodes
 from gateway.valkey.confirmed import Confirmed
-from gateway.valkey.lane import ErrorReply
+from gateway.valkey.lane import ErrorReply, Lane
 from gateway.valkey.library import Library, compose
 from gateway.valkey.link import Argument, Link, NotUsable, StoreUnavailable, pack
-from gateway.valkey.sentinel import Direct, Sentinels, ThroughSentinels
+from gateway.valkey.primary import Direct, Finder, Found
+from gateway.valkey.sentinel import Sentinels
+from gateway.valkey.slot import NOBODY, tagged, why_elsewhere
 
 __all__ = ("Argument", "Prepared", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
 
@@ -60,11 +63,13 @@ class Store:
         self._emptied = False
         self._loading: asyncio.Lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
-        self._sentinels = Sentinels(address, self._timeout_s) if address.sentinels else None
-        self._routes: list[tuple[Link, Direct | ThroughSentinels]] = []
+        self._in_cluster = bool(address.seeds)
+        self._marker_key = tagged(marker.MARKER) if self._in_cluster else marker.MARKER
+        self._finder = finder_of(address, self._timeout_s)
+        self._routes: list[tuple[Link, Direct | Found]] = []
 
         def link() -> Link:
-            way = ThroughSentinels(address, self._sentinels) if self._sentinels is not None else Direct(url)
+            way = Found(address, self._finder) if self._finder is not None else Direct(address.url)
             self._routes.append((Link(way, address.public, self._timeout_s), way))
             return self._routes[-1][0]
 
@@ -96,7 +101,8 @@ class Store:
             MarkerFileBroken: the node's own memory is unreadable.
             AddressRefused: *url* is no store address.
         """
-        store = cls(url, compose(libraries), timeout_ms, replicas)
+        library = compose(libraries, in_cluster=bool(read_address(url).seeds))
+        store = cls(url, library, timeout_ms, replicas)
         try:
             await store._load()
             store.store_id = await marker.agree(store, state_dir)
@@ -104,8 +110,8 @@ class Store:
             await store.close()
             raise
         store._watching.append(spawn(store._watch(), "store-watch"))
-        if store._sentinels is not None:
-            store._watching.append(spawn(store._watch_primary(store._sentinels), "store-primary"))
+        if store._finder is not None:
+            store._watching.append(spawn(store._watch_primary(store._finder), "store-primary"))
         return store
 
     @property
@@ -200,22 +206,38 @@ class Store:
     async def _again(
         self, error: ErrorReply, function: str, packed: bytes, deadline: float, send: Send
     ) -> Any:
-        """Send a call again to a store that has lost its functions; whatever else it said is an error."""
-        if not error.text.endswith("Function not found"):
-            raise self._translated(error, function) from None
-        # A store restarted without its functions has not run the call, so sending it again spends nothing twice.
+        """Send a call again that was not executed: another node has the slot, or the store has lost its functions."""
+        moved = loaded = False
         try:
-            if await self._marker(deadline) != self.store_id:
-                self._emptied = True
-                raise StoreEmptied(f"the store at {self.address} lost its marker: see 'ecluse store adopt'")
-            await self._load(deadline)
-            return await send(packed, deadline)
-        except ErrorReply as again:
-            raise self._translated(again, function) from None
+            while True:
+                # Neither has been executed, so sending it again spends nothing twice.
+                if self._in_cluster and not moved and why_elsewhere(error.text) is not None:
+                    moved = True
+                    self._leave(error.lane)
+                elif not loaded and error.text.endswith("Function not found"):
+                    loaded = True
+                    await self._load_anew(deadline)
+                else:
+                    raise error
+                try:
+                    return await send(packed, deadline)
+                except ErrorReply as again:
+                    error = again
+        except ErrorReply as last:
+            raise self._translated(last, function) from None
+
+    async def _load_anew(self, deadline: float) -> None:
+        """Load the functions into a server that has none, if it is ours."""
+        if await self._marker(deadline) != self.store_id:
+            self._emptied = True
+            raise StoreEmptied(f"the store at {self.address} lost its marker: see 'ecluse store adopt'")
+        await self._load(deadline)
 
     def _packed(self, function: str, keys: Sequence[Argument], args: Sequence[Argument]) -> bytes:
         name = self._library.wire_name(function)
-        return pack(("FCALL", name, len(keys) + 1, marker.MARKER, *keys, self.store_id, *args))
+        if self._in_cluster:
+            keys = [tagged(key) for key in keys]
+        return pack(("FCALL", name, len(keys) + 1, self._marker_key, *keys, self.store_id, *args))
 
     def _fence(self) -> bytes:
         return self._packed(_FENCE[0], _FENCE[1:], ())
@@ -223,9 +245,13 @@ class Store:
     async def execute(self, *command: Argument) -> Any:
         """Run one plain command, for operators' tools and the marker; the request path uses `call`.
 
+        Where it names a key, that is its first argument, and the only one.
+
         Raises:
             StoreUnavailable: as for `call`.
         """
+        if self._in_cluster:
+            command = (*command[:1], *(tagged(word) for word in command[1:2]), *command[2:])
         try:
             return await self._link.send(pack(command), self._loop.time() + self._timeout_s)
         except ErrorReply as error:
@@ -249,8 +275,8 @@ class Store:
         for task in self._watching:
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
-        if self._sentinels is not None:
-            await self._sentinels.close()
+        if self._finder is not None:
+            await self._finder.close()
 
     def _link_for(self, confirmed: bool) -> Send:
         return self._confirmed.send if confirmed and self._confirmed is not None else self._link.send
@@ -259,27 +285,42 @@ class Store:
         """Know without any traffic whether calls would be answered, and by the right server."""
         while True:
             await asyncio.sleep(_WATCH_S)
-            with suppress(StoreUnavailable, ErrorReply):
-                self._emptied = await self._marker(self._loop.time() + self._timeout_s) != self.store_id
+            with suppress(StoreUnavailable):
+                await self._look()
             with suppress(StoreUnavailable, StoreEmptied):
                 await self.confirm()
             telemetry.STORE_CONFIRMS.set(int(self.confirms))
 
-    async def _watch_primary(self, sentinels: Sentinels) -> None:
-        """Leave a server that the Sentinels have replaced, though it may not know that yet."""
+    async def _look(self) -> None:
+        until = self._loop.time() + self._timeout_s
+        try:
+            if self._in_cluster:
+                # A server that is giving the slot away may still have the marker.
+                await self._link.send(pack(("EXISTS", NOBODY)), until)
+            self._emptied = await self._marker(until) != self.store_id
+        except ErrorReply as error:
+            self._leave_if_elsewhere(error)
+
+    async def _watch_primary(self, finder: Finder) -> None:
+        """Leave a server that was replaced, though it may not know that yet."""
         while True:
             await asyncio.sleep(_WATCH_S)
             try:
-                primary = await sentinels.primary()
+                primary = await finder.primary()
             except NotUsable:
                 # Nothing new is known. What must not be lost is confirmed by replicas all the same.
                 continue
             for link, route in self._routes:
-                if isinstance(route, ThroughSentinels) and route.at not in (None, primary):
-                    link.fail(f"the store at {self.address} has another primary")
+                if isinstance(route, Found) and route.at is not None and route.at.name != primary.name:
+                    why = f"the store at {self.address} has another primary"
+                    if self._in_cluster:
+                        # Where owners change in good order, the old one passes on what it has not done.
+                        link.move_on(why, _WATCH_S)
+                    else:
+                        link.fail(why)
 
     async def _marker(self, deadline: float) -> str | None:
-        found = await self._link.send(pack(("GET", marker.MARKER)), deadline)
+        found = await self._link.send(pack(("GET", self._marker_key)), deadline)
         return found.decode("ascii", "replace") if isinstance(found, bytes) else None
 
     async def _load(self, deadline: float | None = None) -> None:
@@ -299,7 +340,20 @@ class Store:
                     f"the store at {self.address} refused the function library: {error.text}"
                 ) from None
 
+    def _leave(self, lane: Lane | None) -> None:
+        for link, _ in self._routes:
+            link.leave(lane)
+
+    def _leave_if_elsewhere(self, error: ErrorReply) -> str | None:
+        """Look for another server if this one did not do it, and return why it did not."""
+        why = why_elsewhere(error.text) if self._in_cluster else None
+        if why is not None:
+            self._leave(error.lane)
+        return why
+
     def _translated(self, error: ErrorReply, function: str) -> StoreUnavailable | StoreEmptied:
+        if (why := self._leave_if_elsewhere(error)) is not None:
+            return StoreUnavailable(f"the store at {self.address} {why}")
         code = error.text.partition(" ")[0]
         if code == "STOREEMPTIED":
             self._emptied = True
@@ -316,6 +370,13 @@ class Store:
         else:
             told = code if code.isalpha() and code.isupper() else "an error"
         return StoreUnavailable(f"the store at {self.address} refused {function}: {told}")
+
+
+def finder_of(address: Address, timeout_s: float) -> Finder | None:
+    """Return who knows the primary behind *address*; None where the address is that of the server itself."""
+    if address.seeds:
+        return Nodes(address, timeout_s)
+    return Sentinels(address, timeout_s) if address.sentinels else None
 
 
 def public_address(url: str) -> str:

@@ -46,7 +46,8 @@ class Confirmed:
         """
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._gathered.append((packed, deadline, answer))
-        if self._sending is None:
+        # A loop that runs tasks eagerly, as the door's does, may have ended it before it is known here.
+        if self._sending is None or self._sending.done():
             self._sending = spawn(self._send(), "store-confirmed")
         return await answer
 
@@ -57,14 +58,9 @@ class Confirmed:
             await asyncio.gather(self._sending, return_exceptions=True)
 
     async def _send(self) -> None:
-        try:
-            while True:
-                batch, self._gathered = self._gathered, []
-                await self._send_batch(batch)
-                if not self._gathered:
-                    return
-        finally:
-            self._sending = None
+        while self._gathered:
+            batch, self._gathered = self._gathered, []
+            await self._send_batch(batch)
 
     async def _send_batch(self, batch: list[tuple[bytes, float, asyncio.Future[Any]]]) -> None:
         # Whoever gave up before the call travelled has not made it.
@@ -80,7 +76,8 @@ class Confirmed:
             return
         *replies, fence, have = await asyncio.gather(*sent, return_exceptions=True)
         confirmed = fence == 1 and isinstance(have, int) and have >= self._replicas
-        if not isinstance(have, StoreUnavailable):
+        if not isinstance(have, StoreUnavailable) and not isinstance(fence, ErrorReply):
+            # What was not written tells nothing about replicas.
             self.short = not confirmed
         for (_, _, answer), reply in zip(batch, replies, strict=True):
             if confirmed or isinstance(reply, BaseException):

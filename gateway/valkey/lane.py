@@ -10,11 +10,12 @@ from redis.asyncio.connection import AbstractConnection
 
 
 class ErrorReply(Exception):
-    """The store answered with an error: *text* is its wording, its code first."""
+    """The store answered with an error: *text* is its wording, its code first; *lane* is where it came from."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, lane: "Lane | None" = None) -> None:
         super().__init__(text)
         self.text = text
+        self.lane = lane
 
 
 class Waiting:
@@ -99,7 +100,7 @@ class Lane(asyncio.Protocol):
         if answer.done():
             return
         if isinstance(reply, hiredis.ReplyError):
-            answer.set_exception(ErrorReply(str(reply)))
+            answer.set_exception(ErrorReply(str(reply), self))
         else:
             answer.set_result(reply)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
+from gateway.valkey.slot import tagged_lua
+
 ROOMS = (
     "limits/lua/limits.lua",
     "limits/lua/measures.lua",
@@ -41,13 +43,17 @@ def _wire_name(function: str, digest: str) -> str:
     return f"{function}_{digest}"
 
 
-def compose(sources: Sequence[str]) -> Library:
+def compose(sources: Sequence[str], *, in_cluster: bool = False) -> Library:
     """Join base.lua and *sources* (Lua texts of plain local functions and registrations) into one library.
+
+    Write names of keys in single quotes, ``'ecluse:…'``: *in_cluster* they are made those of one slot.
 
     Raises:
         ValueError: a registration is not written ``redis.register_function('name', ...)``.
     """
     body = "\n".join((read("valkey/base.lua"), *sources))
+    if in_cluster:
+        body = tagged_lua(body)
     digest = hashlib.sha256(body.encode()).hexdigest()[:12]
     named, count = _REGISTRATION.subn(rf"redis.register_function('\2_{digest}'", body)
     if count != body.count("register_function"):

@@ -12,9 +12,11 @@ from redis.asyncio.connection import AbstractConnection
 
 from gateway.clock import spawn
 from gateway.valkey.lane import ErrorReply, Lane, Waiting
+from gateway.valkey.slot import NOBODY, why_elsewhere
 
 _IDLE_S = 5.0
 _PROBE_SHARE = 0.25
+_PATIENT_SHARE = 0.25
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
 
@@ -30,7 +32,9 @@ class NotUsable(Exception):
 
 
 class Route(Protocol):
-    """A way to the server that is to be used."""
+    """A way to the server that is to be used. *in_cluster*: it owns the site's slot of a Cluster."""
+
+    in_cluster: bool
 
     async def open(self) -> AbstractConnection:
         """Return a new connection, set up."""
@@ -45,6 +49,8 @@ class Link:
         self._place = place
         self._timeout_s = timeout_s
         self._lane: Lane | None = None
+        self._left: list[Lane] = []
+        self._probe: tuple[Argument, ...] = ("EXISTS", NOBODY) if route.in_cluster else ("PING",)
         self._queue: list[Waiting] = []
         self._reaching: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -89,6 +95,27 @@ class Link:
         if self._reaching is None and not self._closed:
             self._reaching = spawn(self._reach(), "store-lane")
 
+    def leave(self, lane: Lane | None) -> None:
+        """Look for the server anew: *lane* leads to one that does not do what it is asked, and says so.
+
+        What travels on it still gets its answers; what comes next waits for the new connection.
+        """
+        if lane is not None and lane is self._lane and self._reaching is None and not self._closed:
+            self._leave(lane, self._timeout_s)
+
+    def move_on(self, why: str, within_s: float) -> None:
+        """Look for the server anew, since there is another: what travels has *within_s* to be answered."""
+        if self._lane is not None and self._reaching is None and not self._closed:
+            self._leave(self._lane, within_s)
+        else:
+            self.fail(why)
+
+    def _leave(self, lane: Lane, within_s: float) -> None:
+        self._lane = None
+        self._left.append(lane)
+        self._loop.call_later(within_s, self._forget, lane, "it is another server by now, and gave no answer")
+        self._reaching = spawn(self._reach(), "store-lane")
+
     async def close(self) -> None:
         """Close the connection; whoever waits gets StoreUnavailable."""
         self._closed = True
@@ -111,7 +138,8 @@ class Link:
         if sent_s is not None and now_s - sent_s >= self._timeout_s:
             self.fail(self._too_slow())
             return
-        left = [*(lane.waiting() if lane is not None else ()), *self._queue]
+        lanes = self._left if lane is None else [*self._left, lane]
+        left = [*(waiting for each in lanes for waiting in each.waiting()), *self._queue]
         for waiting in left:
             if waiting.deadline_s <= now_s:
                 waiting.fail(StoreUnavailable(self._too_slow()))
@@ -124,9 +152,11 @@ class Link:
 
     def _lost(self, lane: Lane, why: str) -> None:
         """Take note that *lane* ended by itself. While nobody waited for it, that is no outage."""
-        if lane is not self._lane:
+        if lane in self._left:
+            self._forget(lane, why)
+        elif lane is not self._lane:
             return
-        if lane.idle:
+        elif lane.idle:
             self._lane = None
         elif self._reaching is not None:
             # Only the probe travelled on it: what has gathered waits for the next connection.
@@ -135,28 +165,40 @@ class Link:
             self.fail(f"the store at {self._place} failed: {why}")
 
     def _drop(self, why: str) -> None:
-        lane, self._lane = self._lane, None
-        left = [*(lane.close() if lane is not None else ()), *self._queue]
+        lanes = self._left if self._lane is None else [*self._left, self._lane]
+        self._lane, self._left = None, []
+        left = [*(waiting for lane in lanes for waiting in lane.close()), *self._queue]
         self._queue = []
         for waiting in left:
             waiting.fail(StoreUnavailable(why))
+
+    def _hang_up(self, why: str) -> None:
+        if self._lane is not None:
+            self._forget(self._lane, why)
 
     def _forget(self, lane: Lane, why: str) -> None:
         """Close *lane* and fail what travels on it, and nothing else."""
         if self._lane is lane:
             self._lane = None
+        if lane in self._left:
+            self._left.remove(lane)
         for waiting in lane.close():
             waiting.fail(StoreUnavailable(f"the store at {self._place} failed: {why}"))
 
     async def _reach(self) -> None:
         """Make the lane usable, for as long as that takes; what has gathered meanwhile then goes out."""
         pause_s = _FIRST_PAUSE_S
+        # Who was left says that there is another by now: that may not have been heard everywhere yet.
+        patient_until_s = self._loop.time() + (_PATIENT_SHARE * self._timeout_s if self._left else 0.0)
         if self._why_down is not None:
             await asyncio.sleep(pause_s)
         try:
             while (why := await self._try_to_reach()) is not None:
-                self._why_down = why
-                self._drop(why)
+                if self._why_down is None and self._loop.time() < patient_until_s:
+                    self._hang_up(why)
+                else:
+                    self._why_down = why
+                    self._drop(why)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
@@ -176,8 +218,9 @@ class Link:
                 if self._lane is not None and await self._answers(self._lane):
                     return None
                 self._lane = await self._connect()
-                hello, _ = await asyncio.gather(self._ask(self._lane, "HELLO"), self._ask(self._lane, "PING"))
-                refused = unfit(hello)
+                asked = (self._ask(self._lane, "HELLO"), self._ask(self._lane, *self._probe))
+                told: list[object] = await asyncio.gather(*asked, return_exceptions=True)
+                refused = unfit(told[0], told[1], in_cluster=self._route.in_cluster)
                 return f"the store at {self._place} {refused}" if refused is not None else None
         except TimeoutError:
             return self._too_slow()
@@ -201,29 +244,38 @@ class Link:
         """
         try:
             async with asyncio.timeout(_PROBE_SHARE * self._timeout_s):
-                await self._ask(lane, "PING")
+                await self._ask(lane, *self._probe)
         except (StoreUnavailable, ErrorReply, TimeoutError):
             self._forget(lane, "no answer on an idle connection")
             return False
         return self._lane is lane
 
-    async def _ask(self, lane: Lane, command: str) -> Any:
+    async def _ask(self, lane: Lane, *command: Argument) -> Any:
         answer: asyncio.Future[Any] = self._loop.create_future()
-        lane.send(Waiting(pack((command,)), answer, self._loop.time() + self._timeout_s))
+        lane.send(Waiting(pack(command), answer, self._loop.time() + self._timeout_s))
         return await answer
 
     def _too_slow(self) -> str:
         return f"the store at {self._place} did not answer within {round(self._timeout_s * 1000)} ms"
 
 
-def unfit(hello: object) -> str | None:
-    """Return why a server that answered HELLO so is not to be used, None when it is."""
+def unfit(hello: object, probed: object, *, in_cluster: bool) -> str | None:
+    """Return why a server is not to be used, None when it is, by its answers to HELLO and to the probe.
+
+    Raises:
+        Exception: one of the answers, when it is an error that tells nothing about this.
+    """
+    if in_cluster and isinstance(probed, ErrorReply) and (why := why_elsewhere(probed.text)) is not None:
+        return why
+    for answer in (hello, probed):
+        if isinstance(answer, BaseException):
+            raise answer
     flat = hello if isinstance(hello, list) else []
     told = dict(zip(flat[::2], flat[1::2], strict=False))
-    if told.get(b"mode") == b"cluster":
+    if told.get(b"mode") == b"cluster" and not in_cluster:
         return (
-            "is a node of a Cluster, over which the keys of one decision would be scattered: use one server, or "
-            "several behind Sentinel, with store.url sentinel://h1:26379,h2:26379,h3:26379/NAME"
+            "is a node of a Cluster, which moves its keys from node to node: name several nodes, with "
+            "store.url cluster://h1:6379,h2:6379,h3:6379"
         )
     if told.get(b"mode") == b"sentinel":
         return "is a Sentinel: write sentinel:// in store.url, and the name of the primary after the hosts"

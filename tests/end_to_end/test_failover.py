@@ -2,41 +2,32 @@
 
 import asyncio
 import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.accounts.store import AccountStore, Attempt, Changed
-from gateway.cli.reloading import is_ready
 from gateway.cli.store import read_status
-from gateway.disclosure import pseudonym
 from gateway.lookups import RevealQuestion, reveal
 from gateway.policy.policy import FailureBudget
 from gateway.valkey import marker
-from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
-from gateway.valkey.library import product_sources
-from gateway.vocabulary.identity import Standing
-from gateway.vocabulary.limits import Charge, Control, Limit, LimitSet, Spent
-from tests.people import DR_MARTIN
-from tests.stand import MiniApp, stand
+from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.vocabulary.limits import Charge, Spent
+from tests.end_to_end.failing_over import (
+    PATIENCE_S,
+    WARD,
+    Opener,
+    account,
+    enrolled,
+    lose_the_primary,
+    opener,
+    serve_again,
+    until,
+)
 from tests.stores.replicated import PASSWORD, SENTINEL_PASSWORD, Replicated, replicated
 from tests.stores.servers import eventually
-
-PATIENCE_S = 30.0
-CAP = 300
-WARD = LimitSet("ward", (Limit(Control.PATIENTS_24H, CAP),))
-OPENERS = 12
-TYPISTS = 6
-COUNT = """
-redis.register_function('count', function(keys, args)
-  local refused = guard(keys, args)
-  if refused then return refused end
-  return redis.call('INCR', keys[2])
-end)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -53,144 +44,18 @@ def site(running: Replicated) -> Replicated:
 
 
 @pytest.fixture
-async def opened(site: Replicated, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Store]]]:
+async def opened(site: Replicated, tmp_path: Path) -> AsyncIterator[Opener]:
     """How a test opens stores; each is a node with a memory of its own."""
-    stores: list[Store] = []
-
-    async def open_(url: str = site.url, replicas: int = 1, timeout_ms: int = 800) -> Store:
-        store = await Store.open(
-            url,
-            libraries=[*product_sources(), COUNT],
-            state_dir=tmp_path / str(len(stores)),
-            replicas=replicas,
-            timeout_ms=timeout_ms,
-        )
-        stores.append(store)
-        return store
-
-    yield open_
-    for store in stores:
-        await store.close()
+    async with opener(site.url, tmp_path) as open_:
+        yield open_
 
 
-def account(number: int) -> str:
-    return f"{number:032x}"
-
-
-async def enrolled(store: Store, number: int) -> None:
-    """Put an active account there, as an enrolment leaves it."""
-    key = f"ecluse:{{{account(number)}}}:account"
-    await store.execute("DEL", key)
-    fields = (
-        "state",
-        "active",
-        "class",
-        "ward",
-        "login",
-        f"nr.{number}",
-        "epoch",
-        "0",
-        "secret",
-        "v1.k.n.ct",
-    )
-    await store.execute("HSET", key, *fields, "last_step", "0")
-
-
-async def asking(work: Awaitable[Any]) -> Any:
-    """Return what *work* gives, None when the store is unavailable."""
-    try:
-        return await work
-    except StoreUnavailable:
-        return None
-
-
-async def test_the_primary_killed_under_load(
-    site: Replicated, opened: Callable[..., Awaitable[Store]]
-) -> None:
+async def test_the_primary_killed_under_load(site: Replicated, opened: Opener) -> None:
     """K19 No code twice, no cap passed by more than was in flight, no lock lost, no call twice; then served again."""
-    nodes = [await opened(), await opened()]
-    accounts = [AccountStore(store) for store in nodes]
-    for number in range(TYPISTS + 2):
-        await enrolled(nodes[0], number)
-    victim, locked = account(TYPISTS), account(TYPISTS + 1)
-    accepted: list[tuple[int, int]] = []
-    opened_patients: set[bytes] = set()
-    counted, tried = 0, 0
-    over = asyncio.Event()
-
-    async def type_codes(number: int) -> None:
-        step = 0
-        while not over.is_set():
-            step += 1
-            if await asking(accounts[step % 2].accept_step(account(number), step, epoch=0)):
-                accepted.append((number, step))
-            await asyncio.sleep(0.005)
-
-    async def open_patients(first: int) -> None:
-        patient = first
-        while not over.is_set():
-            member = patient.to_bytes(8)
-            question = RevealQuestion(victim, None, WARD, Charge(opened=(member,)))
-            answer = await asking(reveal(nodes[patient % 2], question))
-            if answer is not None and isinstance(answer.spend, Spent):
-                opened_patients.add(member)
-            patient += OPENERS
-            await asyncio.sleep(0.05)
-
-    async def count() -> None:
-        nonlocal counted, tried
-        while not over.is_set():
-            tried += 1
-            if await asking(nodes[tried % 2].call("count", ["ecluse:test:count"])) is not None:
-                counted += 1
-            await asyncio.sleep(0.002)
-
-    load = [
-        *(asyncio.create_task(type_codes(number)) for number in range(TYPISTS)),
-        *(asyncio.create_task(open_patients(first)) for first in range(OPENERS)),
-        asyncio.create_task(count()),
-    ]
-    await asyncio.sleep(0.5)
-    assert all(store.ready for store in nodes)
-    await accounts[0].lock(locked, "stolen")
-    before_kill = len(accepted)
-    site.primary().kill()
-    killed_s = time.monotonic()
-    await until(lambda: not any(store.ready for store in nodes))
-    for store in nodes:
-        await eventually(lambda: store.call("ecluse_fence", ["ecluse:fence"], confirmed=True), PATIENCE_S)  # noqa: B023
-    resumed_s = time.monotonic() - killed_s
-    await until(lambda: all(store.ready and store.confirms for store in nodes))
-    # On through the new primary until the cap is met.
-    await until(lambda: len(opened_patients) >= CAP - OPENERS)
-    await asyncio.sleep(0.5)
-    over.set()
-    await asyncio.gather(*load)
-    print(f"served again after {resumed_s:.1f} s; {len(accepted)} codes, {len(opened_patients)} patients")
-
-    assert 0 < before_kill < len(accepted)
-    replays = [await accounts[0].accept_step(account(number), step, epoch=0) for number, step in accepted]
-    assert not any(replays)
-    assert len(set(accepted)) == len(accepted)
-    # Each opener had at most one patient under way when the primary fell.
-    assert CAP - OPENERS <= len(opened_patients) <= CAP + OPENERS
-    for store in accounts:
-        found = await store.get(locked)
-        assert found is not None
-        assert found.standing is Standing.LOCKED
-    total = int(await nodes[0].execute("GET", "ecluse:test:count"))
-    assert counted - 1 <= total <= tried
+    await lose_the_primary(site, [await opened(), await opened()])
 
 
-async def until(ask: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not ask():
-            await asyncio.sleep(0.01)
-
-
-async def test_what_no_replica_has_is_not_done(
-    site: Replicated, opened: Callable[..., Awaitable[Store]]
-) -> None:
+async def test_what_no_replica_has_is_not_done(site: Replicated, opened: Opener) -> None:
     """K19 A primary without replicas takes a code, then dies: with nobody to confirm it, the code opens nothing.
 
     With ``replicas: 0`` the same code is accepted a second time: that is what the confirmation is for.
@@ -239,9 +104,7 @@ async def test_what_no_replica_has_is_not_done(
     assert isinstance(await careful.lock(account(3), "stolen"), Changed)
 
 
-async def test_a_primary_that_was_replaced_is_left_though_it_lives(
-    site: Replicated, opened: Callable[..., Awaitable[Store]]
-) -> None:
+async def test_a_primary_that_was_replaced_is_left_though_it_lives(site: Replicated, opened: Opener) -> None:
     """K19 Split brain: the old primary comes back believing in itself. Nobody asks it, even who waited for it."""
     # It would wait for its answer longer than this test does.
     patient = await opened(timeout_ms=60_000)
@@ -271,7 +134,7 @@ async def test_a_primary_that_was_replaced_is_left_though_it_lives(
 
 
 async def test_a_store_emptied_before_a_failover_is_refused_after_it(
-    site: Replicated, opened: Callable[..., Awaitable[Store]]
+    site: Replicated, opened: Opener
 ) -> None:
     """A10 The new primary has what the old one had: nothing."""
     store = await opened()
@@ -287,9 +150,7 @@ async def test_a_store_emptied_before_a_failover_is_refused_after_it(
     await eventually(lambda: store.call("count", ["ecluse:test:count"], confirmed=True), PATIENCE_S)
 
 
-async def test_a_gateway_serves_again_by_itself(
-    site: Replicated, opened: Callable[..., Awaitable[Store]], tmp_path: Path
-) -> None:
+async def test_a_gateway_serves_again_by_itself(site: Replicated, opened: Opener, tmp_path: Path) -> None:
     """K07 Through the door: refused while there is no primary, said so to the probe, then the same session goes on.
 
     Another node on the same store charges the same account, and locks it: both hold here.
@@ -302,38 +163,10 @@ async def test_a_gateway_serves_again_by_itself(
         config["store"] = {"url": site.address, "password_file": "pw", "sentinel_password_file": "spw"}
         config["realms"]["region"]["classes"]["ten"] = {"patients_24h": 10, "soft_share": 1}
 
-    async with stand(tmp_path, MiniApp(), behind_sentinels) as gate:
-        await gate.enrol(DR_MARTIN, "ten")
-        browser = await gate.log_in(DR_MARTIN)
-        assert is_ready(gate.services)
-        assert gate.services.store.replicas == 1
-        for number in range(1001, 1005):
-            assert (await browser.get(f"/dossiers/{number}")).status == 200
-        await gate.services.store.confirm()
-        site.primary().kill()
-        await until(lambda: not is_ready(gate.services))
-        withheld = await browser.get("/dossiers/1005")
-        assert withheld.status == 503
-        assert "Patient1005" not in withheld.text
-        assert (await browser.get("/static/app.css")).status == 200
-        await until(lambda: is_ready(gate.services) and gate.services.store.confirms)
-        assert (await browser.get("/dossiers/1001")).status == 200
-
-        other, ref = await opened(), gate.ref(DR_MARTIN.login)
-        limits = gate.loaded.policy.realms["region"].classes["ten"]
-        members = tuple(pseudonym(gate.services.keys, "parcours", str(n)).member for n in range(2001, 2006))
-        charged = await reveal(other, RevealQuestion(ref.id, None, limits, Charge(opened=members)))
-        assert isinstance(charged.spend, Spent)
-        assert (await browser.get("/dossiers/1006")).status == 200
-        assert (await browser.get("/dossiers/1007")).status == 429
-        assert isinstance(await AccountStore(other).lock(ref.id, "stolen"), Changed)
-        assert (await browser.get("/dossiers/1001")).status in {303, 403}
-        assert next(entry["reason"] for entry in await gate.events("refused")) == "store-down"
+    await serve_again(site, tmp_path, behind_sentinels, opened)
 
 
-async def test_sentinels_that_cannot_be_asked(
-    site: Replicated, opened: Callable[..., Awaitable[Store]]
-) -> None:
+async def test_sentinels_that_cannot_be_asked(site: Replicated, opened: Opener) -> None:
     """One that is gone costs nothing; another group, another password, and none at all are told apart."""
     site.sentinels[0].kill()
     # With as few rights as docs/operations.md names.

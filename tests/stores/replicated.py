@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gateway.valkey.embedded import find_server
 
@@ -73,7 +75,13 @@ class Node:
     def ask(self, *command: str | int) -> Any:
         """Run one command on a connection of its own."""
         with redis.Redis(
-            port=self.port, password=self._password, protocol=2, socket_timeout=2, decode_responses=True
+            port=self.port,
+            password=self._password,
+            protocol=2,
+            socket_timeout=2,
+            # Whoever waits for a node to live or to die asks again soon enough.
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
         ) as client:
             return client.execute_command(*command)
 
@@ -121,7 +129,7 @@ class Replicated:
         for server in self.servers[1:]:
             server.start(*_following(self.servers[0]))
         # A Sentinel looks for replicas when it starts, and not again for ten seconds.
-        until(lambda: len(_online(self.servers[0])) == 2, "the replicas do not follow")
+        until(lambda: len(online(self.servers[0])) == 2, "the replicas do not follow")
         for sentinel in self.sentinels:
             sentinel.start()
         return self
@@ -145,7 +153,7 @@ class Replicated:
         return (
             [server.role for server in self.servers].count("master") == 1
             and primary.role == "master"
-            and len(_online(primary)) == 2
+            and len(online(primary)) == 2
             and all(self._knows(sentinel, primary) for sentinel in self.sentinels)
         )
 
@@ -177,7 +185,7 @@ class Replicated:
         for server in self.replicas():
             server.ask("CONFIG", "SET", "masterauth", "wrong")
         primary.ask("CLIENT", "KILL", "TYPE", "replica")
-        until(lambda: not _online(primary), "the replicas still follow")
+        until(lambda: not online(primary), "the replicas still follow")
 
     def mend(self) -> None:
         """Take `cut` back, for those that live."""
@@ -197,7 +205,8 @@ def _following(primary: Node) -> tuple[str, str]:
     return "--replicaof", f"127.0.0.1 {primary.port}"
 
 
-def _online(primary: Node) -> list[str]:
+def online(primary: Node) -> list[str]:
+    """Return the names of the replicas that follow *primary*."""
     info = primary.ask("INFO", "replication")
     return [name for name, told in info.items() if name.startswith("slave") and told.get("state") == "online"]
 

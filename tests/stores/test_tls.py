@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 from ruamel.yaml import YAML
 
 from gateway.cli import main
@@ -20,7 +21,7 @@ from gateway.configuration.store import with_authorities
 from gateway.valkey.client import Store, StoreUnavailable
 from gateway.valkey.library import product_sources
 from tests.attacks.harness import Authority
-from tests.stores.replicated import Node, until
+from tests.stores.replicated import Node, free_port, until
 
 pytestmark = pytest.mark.redis_server
 PASSWORD = "Ecluse-du-Bassin-7"
@@ -101,7 +102,7 @@ def test_sentinels_and_the_primary_they_name_are_believed_by_name_and_authority(
     )
 
     async def ask(url: str) -> object:
-        store = await Store.open(url, libraries=product_sources(), state_dir=None)
+        store = await Store.open(url, libraries=product_sources(), state_dir=None, timeout_ms=10_000)
         try:
             return await store.execute("ECHO", "believed")
         finally:
@@ -127,6 +128,60 @@ def test_sentinels_and_the_primary_they_name_are_believed_by_name_and_authority(
                 asyncio.run(ask(wrong))
     finally:
         sentinel.kill()
+
+
+def test_nodes_of_a_cluster_are_believed_by_the_names_they_announce(secured: Secured, tmp_path: Path) -> None:
+    """They are asked for the primary of the slot, and it is spoken to, in TLS alone."""
+    binary = shutil.which("redis-server")
+    assert binary is not None
+    certificate, key = secured.authority.leaf("localhost")
+    node = Node(tmp_path / "node", [binary, str(tmp_path / "conf")], told_by_file=True)
+    (tmp_path / "conf").write_text(
+        f"port 0\ntls-port {node.port}\ntls-cluster yes\ntls-auth-clients no\n"
+        f"tls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {secured.authority.ca_file}\n"
+        f"cluster-enabled yes\ncluster-port {free_port()}\ncluster-announce-ip 192.0.2.7\n"
+        "cluster-announce-hostname localhost\ncluster-preferred-endpoint-type hostname\n"
+        f"requirepass {PASSWORD}\n"
+    )
+
+    def ask(url: str, *command: str) -> object:
+        async def asked() -> object:
+            store = await Store.open(url, libraries=product_sources(), state_dir=None, timeout_ms=10_000)
+            try:
+                return await store.execute(*command)
+            finally:
+                await store.close()
+
+        return asyncio.run(asked())
+
+    def settled() -> bool:
+        with redis.Redis(
+            "localhost",
+            node.port,
+            password=PASSWORD,
+            ssl=True,
+            ssl_ca_certs=str(secured.authority.ca_file),
+            decode_responses=True,
+        ) as client:
+            if "cluster_slots_assigned:0" in str(client.execute_command("CLUSTER", "INFO")):
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+            return client.execute_command("EXISTS", "x") == 0
+
+    url = with_password(f"clusters://localhost:{node.port}", PASSWORD)
+    believed = with_authorities(url, secured.authority.ca_file)
+    node.start()
+    try:
+        until(settled, "the node does not start")
+        assert ask(believed, "GET", "ecluse:store") is not None
+        for wrong, why in (
+            (url, "no node of clusters://.* answers"),
+            (believed.replace("clusters://", "cluster://"), "no node of cluster://.* answers"),
+            (believed.replace("localhost", "127.0.0.1"), "no node of clusters://.* answers"),
+        ):
+            with pytest.raises(StoreUnavailable, match=why):
+                ask(wrong, "PING")
+    finally:
+        node.kill()
 
 
 @pytest.mark.parametrize("why", ["unknown-authority", "another-name", "no-tls", "wrong-password"])

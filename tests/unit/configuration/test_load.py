@@ -37,6 +37,9 @@ BUSTED = [
     ("caps_soft_above_hard", 13, "realms.chu.caps[0].patients_1h.soft", "the soft bound lies above", "write at mos"),
     ("caps_tie", 12, "realms.chu.caps[1]", "rules nights and wards tie: both set pati", "name one condition"),
     ("certificate_file_missing", 3, "gateway.listen.tls.certificate", "nowhere.pem cannot be read", "check its name, "),
+    ("cluster_database", 5, "store.url", "a Cluster has no numbered databases", "leave db out"),
+    ("cluster_name", 5, "store.url", "a Cluster has neither names nor numbered data", "end the address after"),
+    ("cluster_twice", 5, "store.url", "a node stands twice in the address", "name each of them once"),
     ("collector_authorities_missing", 8, "audit.collector.ca_file", "nowhere.pem cannot be read", "check its name"),
     ("collector_certificate_without_key", 6, "audit.collector", "certificate and key stand together", "write both"),
     ("collector_format", 8, "audit.collector.format", "this is none of the words that may", "write 'ecs', "),
@@ -124,7 +127,7 @@ BUSTED = [
     ("sentinel_twice", 5, "store.url", "a Sentinel stands twice", "name each of them once"),
     ("sentinels_without_group", 5, "store.url", "the address does not say which prim", "write it after the hosts"),
     ("store_authorities_missing", 5, "store.ca_file", "nowhere.pem cannot be read: No suc", "check its name, it"),
-    ("store_authorities_without_tls", 5, "store.ca_file", "only a rediss:// or sentinels://", "take it out"),
+    ("store_authorities_without_tls", 5, "store.ca_file", "only a rediss://, sentinels://, clus", "take it out"),
     ("store_option_in_address", 5, "store.url", "password, ssl_cert_reqs in the addr", "leave it out: auth"),
     ("store_password_file_missing", 5, "store.password_file", "nowhere cannot be read: No suc", "check its name, it"),
     ("store_password_in_address", 5, "store.url", "a password stands in the address", "put it alone in a file"),
@@ -303,6 +306,25 @@ def test_store_password_comes_from_its_own_file_and_stays_out_of_reprs(tmp_path:
     loaded = load(main)
     assert loaded.settings.store_url == "redis://gate:p%40ss%20word@store:6379"
     assert "p%40ss" not in repr(loaded)
+
+
+def test_every_node_of_a_cluster_is_spoken_to_in_the_same_way(tmp_path: Path) -> None:
+    main = tmp_path / "ecluse.yaml"
+    text = (CONFIGS / "working_cluster.yml").read_text()
+    main.write_text(text.replace('7002"', '7002", password_file: pw'))
+    (tmp_path / "pw").write_text("p@ss/wörd")
+    (tmp_path / "pw").chmod(0o600)
+    settings = load(main).settings
+    address = read_address(settings.store_url)
+    assert address.seeds == (("h1", 7000), ("h2", 6379), ("fd00::3", 7002))
+    for host, port in (*address.seeds, ("node4.chu.example", 6379)):
+        assert parse_url(address.server_url(host, port)) == {
+            "host": host, "port": port, "username": "gate", "password": "p@ss/wörd",
+            "connection_class": SSLConnection,
+        }  # fmt: skip
+    assert address.public == "clusters://h1:7000,h2,[fd00::3]:7002"
+    assert "wörd" not in repr(settings) + repr(address)
+    assert settings.store_replicas == 1
 
 
 def test_passwords_of_servers_and_sentinels_are_kept_apart(tmp_path: Path) -> None:

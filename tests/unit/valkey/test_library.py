@@ -45,6 +45,7 @@ def test_the_product_has_a_library() -> None:
             "sentinel://gate:secret@h1:26379,[fd00::1]:26379,h3/ecluse?sentinel_password=secret&db=1",
             "sentinel://h1:26379,[fd00::1]:26379,h3/ecluse",
         ),
+        ("clusters://gate:secret@h1:7000,h2?ssl_ca_certs=secret", "clusters://h1:7000,h2"),
     ],
 )
 def test_addresses_are_shown_without_secrets(url: str, shown: str) -> None:
