@@ -15,9 +15,11 @@ _PLAIN_SHAPES: Final = {None: _ANY, "int": _NUMBER, "path": _REST}
 
 
 def is_plain(route: Route) -> bool:
-    """Tell whether samples stand for everything that fits *route*: no shapes of its own, no conditions."""
+    """Tell whether samples stand for everything that fits *route*: no conditions, no shapes of its own, and no segment
+    of which a part is fixed."""
     shapes = (found.group(2) for found in PLACEHOLDER.finditer(route.template.text))
-    return not route.params and all(shape in _PLAIN_SHAPES for shape in shapes)
+    partly = any(_is_open(segment) and len(segment) > 1 for segment in _segments(route))
+    return not route.params and not partly and all(shape in _PLAIN_SHAPES for shape in shapes)
 
 
 def paths_of(route: Route) -> list[str]:
@@ -84,20 +86,46 @@ def _segments(route: Route) -> list[str]:
 
 
 def _merged(one: list[str], other: list[str]) -> list[str] | None:
-    """Return segments that fit both; a literal wins over what takes anything."""
+    """Return segments that fit both; a literal wins over what takes anything. None where they cannot meet."""
     found: list[str] = []
     for at in range(max(len(one), len(other))):
         first, second = one[at] if at < len(one) else None, other[at] if at < len(other) else None
-        if first is not None and _REST in first:
-            return found + (other[at:] or [first])
-        if second is not None and _REST in second:
-            return found + (one[at:] or [second])
+        for segment, rest, others in (
+            (first, one[at + 1 :], other[at:]),
+            (second, other[at + 1 :], one[at:]),
+        ):
+            if segment is not None and _REST in segment:
+                tail = _with_rest(segment, rest, others)
+                return found + tail if tail is not None else None
         if first is None or second is None:
             return None
         if not _is_open(first) and not _is_open(second) and first.casefold() != second.casefold():
             return None
         found.append(second if _is_open(first) else first)
     return found
+
+
+def _with_rest(segment: str, after: list[str], others: list[str]) -> list[str] | None:
+    """Return segments that fit *others* and also *segment*, which takes any rest, and what stands *after* that."""
+    begin = segment.partition(_REST)[0]
+    found = list(others)
+    if not found:
+        found = [segment]
+    elif _REST in found[0]:
+        theirs = found[0].partition(_REST)[0]
+        if not begin.startswith(theirs) and not theirs.startswith(begin):
+            return None
+        found[0] = max(segment, found[0], key=len)
+    elif begin:
+        found[0] = begin if _is_open(found[0]) else found[0]
+    if not after:
+        return found
+    if any(_REST in one for one in found):
+        return found + after
+    if len(found) <= len(after):
+        return None
+    tail = _merged(after, found[-len(after) :])
+    return found[: -len(after)] + tail if tail is not None else None
 
 
 def _is_open(segment: str) -> bool:
