@@ -45,7 +45,8 @@ _HTTP1 = ("buf", "state", "request", "response", "stream_id", "body_reader", "co
           "request_done", "response_done")  # fmt: skip
 
 RELIES_ON: Final = (
-    Relied("mitmproxy.http:MessageData", has=("__post_init__",), fields=_MESSAGE),
+    # Its check of itself is there where Python checks (no -O).
+    Relied("mitmproxy.http:MessageData", has=("__post_init__",) if __debug__ else (), fields=_MESSAGE),
     Relied(
         "mitmproxy.http:RequestData",
         fields=(*_MESSAGE, "host", "port", "method", "scheme", "authority", "path"),
