@@ -31,13 +31,12 @@ _MOST_ASKERS = 8_192
 _KNOWN_BYTES = 4_096
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Known:
-    """A head that was read, and its question; *written*: what passed, and its answer's bytes."""
+    """A head that was read, and its question."""
 
     head: heads.Head
     question: Question | None = None
-    written: tuple[Passed, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +115,9 @@ class Service:
             )
         decided = await self._check.decide(known.question)
         if isinstance(decided, Passed):
-            if known.written is None or known.written[0] is not decided:
-                known.written = (decided, _passed(decided))
-            return known.written[1]
+            if not decided.written:
+                decided.written = _passed(decided)
+            return decided.written
         if known.head.path != BRIEF:
             return _reply(decided)
         packed = answers.pack(self._check.engine.services.keys.session, decided)
