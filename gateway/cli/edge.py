@@ -57,12 +57,12 @@ def serve(number: int | None, descriptors: tuple[int, ...], parent: int | None, 
         if descriptors:
             sockets = [socket.socket(fileno=one) for one in descriptors]
             work = run(loaded, sockets, number or 1, lambda: parent is not None and os.getppid() != parent)
-            asyncio.run(work, loop_factory=uvloop.new_event_loop)
+            asyncio.run(work, loop_factory=_loop)
             return
         sockets = listen(settings.edge)
         try:
             if settings.edge.processes == 1:
-                asyncio.run(run(loaded, sockets, 1, lambda: False), loop_factory=uvloop.new_event_loop)
+                asyncio.run(run(loaded, sockets, 1, lambda: False), loop_factory=_loop)
             else:
                 asyncio.run(_lead(loaded, sockets, settings.edge.processes))
         finally:
@@ -70,6 +70,12 @@ def serve(number: int | None, descriptors: tuple[int, ...], parent: int | None, 
                 settings.edge.socket.unlink(missing_ok=True)
     except (*_REFUSES_TO_START, CannotListen) as error:
         fail(f"the check does not start: {error}", EXIT_FAULT)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    # Without io_uring, which hardened systems forbid and which gains nothing here.
+    os.environ.setdefault("UV_USE_IO_URING", "0")
+    return uvloop.new_event_loop()
 
 
 async def _lead(loaded: Loaded, sockets: list[socket.socket], processes: int) -> None:
