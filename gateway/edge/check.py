@@ -23,11 +23,15 @@ CREDENTIALS = ("cookie", "authorization", "x-ecluse-assertion")
 """What a passing request takes to the app in place of what the client sent under these names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Passed:
-    """It may go on, with exactly these of CREDENTIALS and none other."""
+    """It may go on, with exactly these of CREDENTIALS and none other.
+
+    *written*: this as an answer's bytes, once somebody has made them.
+    """
 
     headers: Headers
+    written: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

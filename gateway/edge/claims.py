@@ -70,6 +70,20 @@ def read(fields: Fields) -> RawHead | Fault:
     return RawHead(told[METHOD], told[URI], b"", b"HTTP/1.1", lines, scheme, address, 0)
 
 
+def elsewhere(head: RawHead, target: bytes) -> RawHead:
+    """Return the request that the same lines describe when they tell another raw *target*."""
+    return RawHead(
+        head.method,
+        target,
+        head.authority,
+        head.http_version,
+        head.fields,
+        head.scheme,
+        head.peer_address,
+        head.peer_port,
+    )
+
+
 def _lines(host: bytes, rest: Fields) -> Fields | Fault:
     """Return the lines of the client's head, Host first, without those of the proxies' own making."""
     lines: list[tuple[bytes, bytes]] = [(b"host", host)]

@@ -3,6 +3,7 @@
 httptools reads it; what that would let pass and others might read otherwise is refused first.
 """
 
+import re
 from dataclasses import dataclass
 
 import httptools
@@ -12,6 +13,9 @@ from gateway.ingress import Fields
 END = b"\r\n\r\n"
 MAX_FIELDS = 256
 """Lines of a question: what a request may have, and what front proxies add."""
+
+
+_VISIBLE = re.compile(rb"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +103,19 @@ def read(raw: bytes) -> Head | HeadFault:
         return HeadFault("version")
     path = gathered.url.partition(b"?")[0].decode("latin-1")
     return Head(path, fields, gathered.method == b"HEAD", body or upgrade or not gathered.keeps)
+
+
+def cut(raw: bytes, starts: tuple[bytes, ...]) -> tuple[bytes, bytes] | None:
+    """Return *raw* without the value of its first line that starts with one of *starts*, and that value.
+
+    A start is a line end, a name, a colon and a blank. None when there is no such line, or its value is not of visible
+    ASCII alone. Two heads of which the rest is the same say the same but for that value.
+    """
+    for start in starts:
+        at = raw.find(start)
+        if at >= 0:
+            begin = at + len(start)
+            end = raw.find(b"\r\n", begin)
+            value = raw[begin:end]
+            return (raw[:begin] + raw[end:], value) if end >= 0 and _VISIBLE.fullmatch(value) else None
+    return None

@@ -12,7 +12,7 @@ from gateway import telemetry
 from gateway.edge import answers, claims, heads
 from gateway.edge.check import CREDENTIALS, Asker, Check, Passed, Question
 from gateway.edge.wire import Answer, Peer
-from gateway.ingress import Fields
+from gateway.ingress import Fields, RawHead
 from gateway.pages.calm import calm_body, calm_headers
 from gateway.vocabulary.messages import Reply
 
@@ -25,17 +25,27 @@ DROP_HEADER = b"x-envoy-auth-headers-to-remove"
 
 _PHRASES = {one.value: one.phrase for one in HTTPStatus}
 _THE_WIRES = frozenset({b"content-length", b"connection"})
+_URI_STARTS = (b"\r\nX-Forwarded-Uri: ", b"\r\nx-forwarded-uri: ")
 _MOST_KNOWN = 2_048
+_MOST_ASKERS = 8_192
 _KNOWN_BYTES = 4_096
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Known:
-    """A head that was read, and its question; *written*: what passed, and its answer's bytes."""
+    """A head that was read, and its question."""
 
     head: heads.Head
     question: Question | None = None
-    written: tuple[Passed, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What a head says whatever address it asks for."""
+
+    head: heads.Head
+    asked: RawHead
+    asker: Asker
 
 
 class Service:
@@ -45,7 +55,7 @@ class Service:
         self._check = check
         self._secret = secret
         self._known: dict[bytes, _Known] = {}
-        self._askers: dict[Fields, Asker] = {}
+        self._askers: dict[bytes, _Lines] = {}
         self._policy = check.engine.policy
 
     async def respond(self, raw: bytes, peer: Peer) -> Answer:
@@ -59,32 +69,40 @@ class Service:
             self._policy = self._check.engine.policy
         known = self._known.get(raw)
         if known is None:
-            head = heads.read(raw)
-            if isinstance(head, heads.HeadFault):
-                self._refuse(400, peer)
-                return _written(400, (), b""), True
-            if not claims.is_front(head.fields, self._secret):
-                telemetry.log().error("not_the_front_proxy")
-                self._refuse(403, peer)
-                return _written(403, (), b""), head.last
-            known = self._read(head, remember=len(raw) <= _KNOWN_BYTES)
-            if known.question is not None and not head.last and len(raw) <= _KNOWN_BYTES:
-                _bounded(self._known)[raw] = known
+            read = self._read(raw, peer)
+            if not isinstance(read, _Known):
+                return read
+            known = read
         answer = await self._answered(known)
         if known.head.without_body:
             answer = answer[: answer.index(heads.END) + len(heads.END)]
         return answer, known.head.last
 
-    def _read(self, head: heads.Head, *, remember: bool) -> _Known:
+    def _read(self, raw: bytes, peer: Peer) -> _Known | Answer:
+        """Read a head that is new, or return what answers bytes that are no question of the front proxy's."""
+        cut = heads.cut(raw, _URI_STARTS) if len(raw) <= _KNOWN_BYTES else None
+        lines = self._askers.get(cut[0]) if cut is not None else None
+        if cut is not None and lines is not None:
+            known = _Known(lines.head, Question(claims.elsewhere(lines.asked, cut[1]), lines.asker))
+            _bounded(self._known, _MOST_KNOWN)[raw] = known
+            return known
+        head = heads.read(raw)
+        if isinstance(head, heads.HeadFault):
+            self._refuse(400, peer)
+            return _written(400, (), b""), True
+        if not claims.is_front(head.fields, self._secret):
+            telemetry.log().error("not_the_front_proxy")
+            self._refuse(403, peer)
+            return _written(403, (), b""), head.last
         if head.path != BRIEF and not _is_check(head.path):
             return _Known(head)
-        lines = tuple(line for line in head.fields if line[0] != claims.URI)
-        asker = self._askers.get(lines)
-        if asker is None:
-            asker = Asker()
-            if remember:
-                _bounded(self._askers)[lines] = asker
-        return _Known(head, Question(claims.read(head.fields), asker))
+        asked, asker = claims.read(head.fields), Asker()
+        known = _Known(head, Question(asked, asker))
+        if cut is not None and not head.last:
+            _bounded(self._known, _MOST_KNOWN)[raw] = known
+            if isinstance(asked, RawHead):
+                _bounded(self._askers, _MOST_ASKERS)[cut[0]] = _Lines(head, asked, asker)
+        return known
 
     def too_large(self, peer: Peer) -> None:
         """Record that a head was longer than any may be."""
@@ -97,9 +115,9 @@ class Service:
             )
         decided = await self._check.decide(known.question)
         if isinstance(decided, Passed):
-            if known.written is None or known.written[0] is not decided:
-                known.written = (decided, _passed(decided))
-            return known.written[1]
+            if not decided.written:
+                decided.written = _passed(decided)
+            return decided.written
         if known.head.path != BRIEF:
             return _reply(decided)
         packed = answers.pack(self._check.engine.services.keys.session, decided)
@@ -122,9 +140,9 @@ def _is_check(path: str) -> bool:
     return path == CHECK or path.startswith(CHECK + "/")
 
 
-def _bounded[Key, Value](kept: dict[Key, Value]) -> dict[Key, Value]:
+def _bounded[Value](kept: dict[bytes, Value], most: int) -> dict[bytes, Value]:
     """Make room for one more: the oldest goes."""
-    if len(kept) >= _MOST_KNOWN:
+    if len(kept) >= most:
         del kept[next(iter(kept))]
     return kept
 

@@ -160,7 +160,7 @@ async def test_what_time_changes_is_not_taken_again(asker: Asker) -> None:
 
 async def test_a_door_fits_only_when_nothing_is_amiss_with_it(asker: Asker) -> None:
     assert (await asker.ask("/quelconque")).status == 200
-    repeats = [repeat for one in asker.service._askers.values() for repeat in one.repeats.values()]
+    repeats = [repeat for one in asker.service._askers.values() for repeat in one.asker.repeats.values()]
     repeat = next(one for one in repeats if one.route.name == "rest")
     match = RouteMatch(RouteKind.PAGE, repeat.route)
     assert repeat.fits(match)
