@@ -5,12 +5,7 @@ from pathlib import Path
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    ANSWER_TIMEOUT_S,
-    CHECK_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    HEAD_TIMEOUT_S,
     HSTS,
-    IDLE_TIMEOUT_S,
     KEPT_BACK,
     SYSTEM_AUTHORITIES,
     CannotWrite,
@@ -26,7 +21,6 @@ from gateway.policy.policy import App
 
 _SCRIPT = Path(__file__).with_name("ecluse.lua")
 _BLOCK_BYTES = 4_096
-_PREFIXES = ("x-ecluse-", "x-forwarded-", "x-envoy-")
 
 
 def haproxy(site: Site) -> Files:
@@ -54,7 +48,7 @@ global
     tune.bufsize {head}
     setenv ECLUSE_EDGE {where}
     setenv ECLUSE_EDGE_SECRET "{site.secret}"
-    setenv ECLUSE_EDGE_TIMEOUT_MS {CHECK_TIMEOUT_S * 1_000}
+    setenv ECLUSE_EDGE_TIMEOUT_MS {site.times.check_s * 1_000}
     lua-load ecluse.lua
 
 defaults
@@ -62,11 +56,11 @@ defaults
     # Addresses hold patients' ids: the log names host, status and times, and no path.
     log global
     log-format "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc"
-    timeout http-request {HEAD_TIMEOUT_S}s
-    timeout http-keep-alive {IDLE_TIMEOUT_S}s
-    timeout connect {CONNECT_TIMEOUT_S}s
-    timeout client {IDLE_TIMEOUT_S}s
-    timeout server {ANSWER_TIMEOUT_S}s
+    timeout http-request {site.times.head_s}s
+    timeout http-keep-alive {site.times.idle_s}s
+    timeout connect {site.times.connect_s}s
+    timeout client {site.times.idle_s}s
+    timeout server {site.times.answer_s}s
     timeout tunnel 1h
     retries 0
 """
@@ -87,11 +81,11 @@ def _listen(site: Site, port: int) -> str:
 
 
 def _secure(site: Site) -> str:
-    taken = "".join(f"    http-request del-header {name} -m beg\n" for name in _PREFIXES)
+    taken = "".join(f"    http-request del-header {name} -m beg\n" for name in claims.TAKEN_AWAY_FROM)
     taken += "".join(
         f"    http-request del-header {name}\n"
-        for name in claims.TAKEN_AWAY
-        if not name.startswith(_PREFIXES)
+        for name in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO)
+        if not name.startswith(claims.TAKEN_AWAY_FROM)
     )
     known, rules = "", ""
     for app, plan in site.apps:
@@ -114,13 +108,17 @@ frontend https
     acl bodied req.body_len gt 0
     acl upgrading req.hdr_cnt(upgrade) gt 0
     http-request deny deny_status 400 if {{ req.hdr_cnt(host) gt 1 }}
+    # It would hand control characters on as they came.
+    http-request deny deny_status 400 if {{ req.hdrs -m reg '[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]' }}
     http-request deny deny_status 421 if {names}
     http-request deny deny_status 413 if {{ req.hdr(content-length) -m int gt {site.loaded.policy.max_request_bytes} }}
     # HTTP/2 tells of a body without a length only when it comes; a request without one is not held up.
-    http-request wait-for-body time {HEAD_TIMEOUT_S}s at-least 1 if simple
+    http-request wait-for-body time {site.times.head_s}s at-least 1 if simple
     # What a browser claims about itself is dropped here, and names that some servers read as others.
 {taken}\
     http-request del-header [_.] -m reg
+    # What this names would be dropped by whoever reads it next, our assertion among it.
+    http-request del-header connection unless upgrading
 {rules}\
     http-request set-header X-Forwarded-For %[src]
     http-request set-header X-Forwarded-Proto https

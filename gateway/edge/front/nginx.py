@@ -6,13 +6,7 @@ The door is chosen by ``$request_uri``, the address as it was sent, never by ngi
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    ANSWER_TIMEOUT_S,
-    BODY_TIMEOUT_S,
-    CHECK_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    HEAD_TIMEOUT_S,
     HSTS,
-    IDLE_TIMEOUT_S,
     KEPT_BACK,
     SYSTEM_AUTHORITIES,
     Files,
@@ -29,6 +23,14 @@ from gateway.policy.policy import App
 
 _TO_CHECK, _TO_APP = 470, 471
 """Statuses that never leave: nginx has no other way to choose among locations by a variable."""
+
+
+_FOR_FILES = (
+    "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma", "User-Agent", "Referer", "Origin",
+    "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "X-Requested-With",
+    "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Save-Data", "DNT",
+)  # fmt: skip
+"""What browsers say when they want a file."""
 
 
 def nginx(site: Site) -> Files:
@@ -139,10 +141,10 @@ server {{
     recursive_error_pages on;
     if ($ecluse_known_{name} = 0) {{ return 421; }}
 
-    client_header_timeout {HEAD_TIMEOUT_S}s;
-    client_body_timeout {BODY_TIMEOUT_S}s;
-    send_timeout {BODY_TIMEOUT_S}s;
-    keepalive_timeout {IDLE_TIMEOUT_S}s;
+    client_header_timeout {site.times.head_s}s;
+    client_body_timeout {site.times.body_pause_s}s;
+    send_timeout {site.times.body_pause_s}s;
+    keepalive_timeout {site.times.idle_s}s;
     client_header_buffer_size 2k;
     large_client_header_buffers {max(2, -(-policy.max_header_bytes // policy.max_url_bytes))} {policy.max_url_bytes};
     client_max_body_size {policy.max_request_bytes};
@@ -152,8 +154,8 @@ server {{
     proxy_buffering off;
     proxy_max_temp_file_size 0;
     proxy_http_version 1.1;
-    proxy_connect_timeout {CONNECT_TIMEOUT_S}s;
-    proxy_read_timeout {ANSWER_TIMEOUT_S}s;
+    proxy_connect_timeout {site.times.connect_s}s;
+    proxy_read_timeout {site.times.answer_s}s;
     proxy_next_upstream off;
 
     location / {{
@@ -187,17 +189,16 @@ server {{
     }}
 
     location @ecluse_app {{
-{_to_app(app)}\
-        proxy_set_header Cookie "";
-        proxy_set_header Authorization "";
-        proxy_set_header X-Ecluse-Assertion "";
+        # Nothing but what files need: nginx takes no headers away by the beginning of their names.
+        proxy_pass_request_headers off;
+{_to_app(app, _FOR_FILES)}\
     }}
 
     location = /ecluse-check {{
         internal;
         proxy_pass http://ecluse_edge{BRIEF};
         proxy_pass_request_body off;
-        proxy_read_timeout {CHECK_TIMEOUT_S}s;
+        proxy_read_timeout {site.times.check_s}s;
         proxy_buffer_size 16k;
         proxy_buffers 4 16k;
 {_question(site)}\
@@ -207,7 +208,7 @@ server {{
         rewrite ^ {ANSWER} break;
         proxy_pass http://ecluse_edge;
         proxy_pass_request_body off;
-        proxy_read_timeout {CHECK_TIMEOUT_S}s;
+        proxy_read_timeout {site.times.check_s}s;
         proxy_set_header Host ecluse;
         proxy_set_header Content-Length "";
         proxy_set_header Connection "";
@@ -240,7 +241,8 @@ def _question(site: Site) -> str:
     return _set(lines) + _blank()
 
 
-def _to_app(app: App) -> str:
+def _to_app(app: App, brought: tuple[str, ...] | None = None) -> str:
+    """Return how the app is asked; *brought*: these headers of the client alone, in place of all but claims."""
     upstream, secure = app.upstream, ""
     if upstream.scheme == "https":
         secure = f"""\
@@ -261,7 +263,10 @@ def _to_app(app: App) -> str:
     hidden = "".join(f"        proxy_hide_header {name};\n" for name in KEPT_BACK)
     target = f"{upstream.scheme}://ecluse_app_{_id(app)}"
     body = f"        proxy_pass {target}$request_uri;\n        proxy_pass_request_body off;\n"
-    return body + secure + hidden + _set(lines) + _blank(*claims.NOT_FOR_APPS)
+    if brought is None:
+        return body + secure + hidden + _set(lines) + _blank(*claims.NOT_FOR_APPS)
+    lines += [(name, f"$http_{name.lower().replace('-', '_')}") for name in brought]
+    return body + secure + hidden + _set(lines)
 
 
 def _set(lines: list[tuple[str, str]]) -> str:
@@ -269,5 +274,5 @@ def _set(lines: list[tuple[str, str]]) -> str:
 
 
 def _blank(*more: str) -> str:
-    names = [name for name in claims.TAKEN_AWAY if name != "x-ecluse-assertion"]
+    names = [name for name in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO) if name != "x-ecluse-assertion"]
     return _set([(name.title(), '""') for name in (*names, *more)])

@@ -10,14 +10,8 @@ from typing import Any
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    ANSWER_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    HEAD_TIMEOUT_S,
     HSTS,
-    IDLE_TIMEOUT_S,
     KEPT_BACK,
-    READ_TIMEOUT_S,
-    WRITE_TIMEOUT_S,
     Files,
     Site,
     authority,
@@ -31,6 +25,8 @@ from gateway.policy.policy import App
 _METHODS = "(Method(`GET`) || Method(`HEAD`))"
 _SIMPLE = f"{_METHODS} && !HeaderRegexp(`Upgrade`, `.`) && !HeaderRegexp(`Content-Length`, `[^0]`)"
 _LOWEST = 10
+_OVERWRITTEN = {"x-real-ip", "x-forwarded-port", "x-forwarded-server"}
+"""What Traefik says itself, whatever a client says."""
 # Of a socket Traefik would say wss, which is no scheme of a request.
 _SECURE = {"X-Forwarded-Proto": "https"}
 
@@ -50,9 +46,9 @@ def _entry(site: Site, port: int) -> dict[str, Any]:
         "transport": {
             "respondingTimeouts": {
                 # Head and body together; a slow upload has as long as the app has.
-                "readTimeout": f"{READ_TIMEOUT_S}s",
-                "writeTimeout": f"{WRITE_TIMEOUT_S}s",
-                "idleTimeout": f"{IDLE_TIMEOUT_S}s",
+                "readTimeout": f"{site.times.read_s}s",
+                "writeTimeout": f"{site.times.write_s}s",
+                "idleTimeout": f"{site.times.idle_s}s",
             }
         },
     }
@@ -76,10 +72,10 @@ def _dynamic(site: Site) -> dict[str, Any]:
     services: dict[str, Any] = {
         "inspector": _service(f"http://{authority(site.inspector)}", "plain"),
     }
-    transports: dict[str, Any] = {"plain": _transport()}
+    transports: dict[str, Any] = {"plain": _transport(site)}
     for app, rules in site.apps:
         upstream = app.upstream
-        transports[app.name] = _transport()
+        transports[app.name] = _transport(site)
         if upstream.scheme == "https":
             transports[app.name] |= {"serverName": word(upstream.host)}
             if upstream.ca_file is not None:
@@ -126,13 +122,13 @@ def _service(url: str, transport: str) -> dict[str, Any]:
     }
 
 
-def _transport() -> dict[str, Any]:
+def _transport(site: Site) -> dict[str, Any]:
     return {
         "maxIdleConnsPerHost": 64,
         "forwardingTimeouts": {
-            "dialTimeout": f"{CONNECT_TIMEOUT_S}s",
-            "responseHeaderTimeout": f"{ANSWER_TIMEOUT_S}s",
-            "idleConnTimeout": f"{HEAD_TIMEOUT_S}s",
+            "dialTimeout": f"{site.times.connect_s}s",
+            "responseHeaderTimeout": f"{site.times.answer_s}s",
+            "idleConnTimeout": f"{site.times.head_s}s",
         },
     }
 
@@ -161,11 +157,12 @@ def _routers(app: App, rules: tuple[Rule, ...]) -> dict[str, Any]:
 
 
 def _target(app: App, door: Door) -> Mapping[str, Any]:
-    chain = {
-        Door.INSPECTOR: ["hsts", "claims"],
-        Door.CHECK: ["hsts", "claims", "question", "check", "onward"],
-        Door.APP: ["hsts", "claims", "nobody"],
-    }[door]
+    chain = ["hsts", "claims"]
+    if door is not Door.INSPECTOR:
+        # About public files too: a rule sees neither a body without a length nor every name that some servers read as
+        # an identity, and the check refuses both.
+        chain += ["nobody"] if door is Door.APP else []
+        chain += ["question", "check", "onward"]
     service = "inspector" if door is Door.INSPECTOR else f"app-{app.name}"
     return {"entryPoints": ["https"], "middlewares": chain, "service": service, "tls": {}}
 
@@ -173,7 +170,7 @@ def _target(app: App, door: Door) -> Mapping[str, Any]:
 def _middlewares(site: Site) -> dict[str, Any]:
     kept_back = dict.fromkeys(KEPT_BACK, "")
     not_for_apps = {name.title(): "" for name in claims.NOT_FOR_APPS}
-    taken = {name.title(): "" for name in claims.TAKEN_AWAY if name != "x-real-ip"}
+    taken = {name.title(): "" for name in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO) if name not in _OVERWRITTEN}
     return {
         "hsts": {"headers": {"customResponseHeaders": {"Strict-Transport-Security": HSTS}}},
         "to-https": {
@@ -181,6 +178,7 @@ def _middlewares(site: Site) -> dict[str, Any]:
         },
         # What a browser claims about itself is dropped here; an empty value takes the header away.
         "claims": {"headers": {"customRequestHeaders": taken | not_for_apps | _SECURE}},
+        "nobody": {"headers": {"customRequestHeaders": {"Cookie": "", "Authorization": ""}}},
         "question": {"headers": {"customRequestHeaders": {"X-Ecluse-Front": site.secret}}},
         "check": {
             "forwardAuth": {
@@ -195,10 +193,4 @@ def _middlewares(site: Site) -> dict[str, Any]:
             }
         },
         "onward": {"headers": {"customRequestHeaders": not_for_apps, "customResponseHeaders": kept_back}},
-        "nobody": {
-            "headers": {
-                "customRequestHeaders": {"Cookie": "", "Authorization": ""},
-                "customResponseHeaders": kept_back,
-            }
-        },
     }
