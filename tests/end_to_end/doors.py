@@ -1,10 +1,10 @@
 """Every front proxy that is installed, all at once before one gateway, and between them what tells who asked what."""
 
 import asyncio
-import contextlib
+import re
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from gateway.edge.front.site import Times
 from tests.attacks.harness import Answered, complete
-from tests.end_to_end.fronts import COMMANDS, SECRET, Front, House, front, house, program
+from tests.end_to_end import h2_client
+from tests.end_to_end.fronts import COMMANDS, SECRET, Front, House, front, program
 from tests.end_to_end.raw_app import Asked, RawApp, Script
 from tests.people import DR_MARTIN
 from tests.stand import HOST
@@ -24,6 +25,8 @@ PATIENCE_S = 2.0
 _MORE_S = 0.3
 """The same after the first."""
 _AT_ONCE = 64
+INTERIM = re.compile(rb"HTTP/1\.1 1[0-9][0-9] [^\r]*\r\n(?:[^\r]+\r\n)*\r\n")
+"""What comes before an answer."""
 _FILES = "/static/"
 _MADE = frozenset({
     "host", "cookie", "authorization", "x-ecluse-assertion", "connection", "via", "x-forwarded-for",
@@ -60,6 +63,13 @@ class Doorway:
         """A context for clients of HTTP/1."""
         return self.front.house.authority.client()
 
+    @cached_property
+    def tls_h2(self) -> ssl.SSLContext:
+        """A context for clients of HTTP/2."""
+        made = self.front.house.authority.client()
+        made.set_alpn_protocols(["h2"])
+        return made
+
     def judged(self) -> list[Asked]:
         """Return every request that reached the app, each of which somebody has judged.
 
@@ -95,8 +105,10 @@ class Doorway:
     ) -> Answered:
         """Send *parts* on a connection of their own, and read until the other side closes or says nothing more.
 
-        *port*: to there, in clear. *one*: read one answer alone.
+        *port*: to there, in clear. *one*: read one answer alone, which is waited for.
         """
+        if one:
+            patience_s = max(patience_s, 30.0)
         raw, closed = bytearray(), False
         secure = port is None
         try:
@@ -111,13 +123,13 @@ class Doorway:
                 writer.write(part)
                 await writer.drain()
             while True:
-                async with asyncio.timeout(patience_s if not raw else _MORE_S):
+                async with asyncio.timeout(patience_s if one or not raw else _MORE_S):
                     data = await reader.read(65_536)
                 if not data:
                     closed = True
                     break
                 raw += data
-                if one and complete(bytes(raw)):
+                if one and complete(INTERIM.sub(b"", bytes(raw))):
                     break
         except TimeoutError:
             pass
@@ -126,6 +138,20 @@ class Doorway:
         finally:
             writer.close()
         return Answered(bytes(raw), closed)
+
+    async def send_h2(
+        self, heads: Iterable[tuple[Sequence[tuple[str, str]], bytes]], patience_s: float = PATIENCE_S
+    ) -> list[int]:
+        """Send each head and body as HTTP/2, with the cookies of the session; return the statuses, 0 for none."""
+        room = asyncio.Semaphore(_AT_ONCE)
+        more = (("cookie", self.cookies), ("accept", "text/html"))
+
+        async def send(lines: Sequence[tuple[str, str]], body: bytes) -> int:
+            async with room:
+                whole = (*lines, *more)
+                return await h2_client.ask(self.port, self.tls_h2, HOST, whole, body, CLIENT, patience_s)
+
+        return await asyncio.gather(*(send(lines, body) for lines, body in heads))
 
     async def send_all(self, messages: Iterable[bytes], *, one: bool = False) -> list[Answered]:
         """Send each of *messages* on a connection of its own, many at once; return what each got."""
@@ -147,16 +173,24 @@ def _credentials(lines: Iterable[tuple[str, str]]) -> tuple[str, str, str]:
     return found.get("cookie", ""), found.get("authorization", ""), found.get("x-ecluse-assertion", "")
 
 
-def questions(around: House) -> list[tuple[Asked, Answer]]:
-    """Return what the check was asked until now, and what it answered; questions for a page it packed are left out."""
-    found = []
+_read: dict[int, tuple[int, list[tuple[Asked, Answer]]]] = {}
+
+
+def questions(around: House) -> Iterator[tuple[Asked, Answer]]:
+    """Yield what the check was asked until now, and what it answered; questions for a page it packed are left out."""
     for asked, answered in list(around.relay.record):
-        told = _messages(bytes(answered))
-        for (first, lines), (status, given) in zip(_messages(bytes(asked)), told, strict=False):
-            method, target, _ = first.split(" ", 2)
-            if target != "/answer":
-                found.append((Asked(method, target, lines), Answer(int(status.split(" ")[1]), given)))
-    return found
+        # Connections are kept; what was read of one is not read again until there is more.
+        size, found = _read.get(id(asked), (-1, []))
+        if size != len(answered):
+            found = []
+            for (first, lines), (status, given) in zip(
+                _messages(bytes(asked)), _messages(bytes(answered)), strict=False
+            ):
+                method, target, _ = first.split(" ", 2)
+                if target != "/answer":
+                    found.append((Asked(method, target, lines), Answer(int(status.split(" ")[1]), given)))
+            _read[id(asked)] = len(answered), found
+        yield from found
 
 
 def _messages(raw: bytes) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
@@ -177,12 +211,14 @@ def _messages(raw: bytes) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
 
 @asynccontextmanager
 async def doorways(
-    folder: Path, scripts: dict[str, Script], times: Times | None = None
+    around: House, folder: Path, scripts: Mapping[str, Script], times: Times | None = None
 ) -> AsyncIterator[dict[str, Doorway]]:
-    """Run every front proxy that is installed; DR_MARTIN is logged in."""
-    async with house(folder) as around, AsyncExitStack() as stack:
-        browser = await around.gate.log_in(DR_MARTIN)
-        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    """Run every front proxy that is installed before *around*, where DR_MARTIN is logged in."""
+    if DR_MARTIN not in around.cookies:
+        around.cookies[DR_MARTIN] = dict((await around.gate.log_in(DR_MARTIN)).cookies)
+    cookies = "; ".join(f"{name}={value}" for name, value in around.cookies[DR_MARTIN].items())
+
+    async with AsyncExitStack() as stack:
 
         async def begin(name: str) -> tuple[str, Doorway]:
             (folder / name).mkdir()
@@ -191,5 +227,4 @@ async def doorways(
             return name, Doorway(await stack.enter_async_context(running), app, cookies)
 
         names = [name for name in COMMANDS if program(name) is not None]
-        with contextlib.suppress(asyncio.CancelledError):
-            yield dict(await asyncio.gather(*map(begin, names)))
+        yield dict(await asyncio.gather(*map(begin, names)))

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -178,6 +178,7 @@ class Front:
     name: str
     site: Site
     folder: Path
+    pid: int
     browsers: list[Browser] = field(default_factory=list)
 
     def browser(self, host: str = HOST, accept: str = "text/html") -> Browser:
@@ -222,12 +223,12 @@ def _configured(folder: Path, port: int, certificate: tuple[Path, Path]) -> Call
 
 
 @asynccontextmanager
-async def house(folder: Path) -> AsyncIterator[House]:
-    """Run app, inspector and edge, and the relay before the edge."""
+async def house(folder: Path, waits: Mapping[str, float] | None = None) -> AsyncIterator[House]:
+    """Run app, inspector and edge, and the relay before the edge; *waits* is as in stand."""
     authority = Authority(folder)
     certificate = authority.leaf(HOST, STALE_HOST)
     people = (DR_MARTIN, *map(to_be_locked, COMMANDS))
-    async with stand(folder, EdgeApp(people), _configured(folder, free_port(), certificate)) as gate:
+    async with stand(folder, EdgeApp(people), _configured(folder, free_port(), certificate), waits) as gate:
         loaded = load(folder / "ecluse.yaml")
         with (folder / "edge.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -316,7 +317,7 @@ async def front(
         process = await asyncio.create_subprocess_exec(
             program(command[0]) or "", *command[1:], stdout=log, stderr=subprocess.STDOUT, cwd=folder
         )
-    running = Front(around, name, site, folder)
+    running = Front(around, name, site, folder, process.pid)
     try:
         await until(lambda: _serves(running), process)
         yield running

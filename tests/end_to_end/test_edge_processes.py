@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.cli import main
+from gateway.configuration import load
 from tests.end_to_end.sites import SECRET, configured
 from tests.end_to_end.test_deployment import free_port
 
@@ -67,12 +68,14 @@ async def ask(place: Path | int, secret: str | None) -> int:
 
 
 def test_processes_answer_are_begun_again_and_end_together(tmp_path: Path) -> None:
+    """O01 O03: a faulty configuration changes nothing, in any process, and each tells which policy is in force."""
     port = free_port()
 
     def change(config: dict[str, Any]) -> None:
         config["gateway"]["edge"] |= {"processes": 2, "port": port}
 
     path = configured(tmp_path, change)
+    in_force = load(path).policy.policy_id
     with (tmp_path / "edge.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "edge", "serve", "--config", str(path)], stderr=log
@@ -110,6 +113,19 @@ def test_processes_answer_are_begun_again_and_end_together(tmp_path: Path) -> No
                 ),
                 "a process did not reload",
             )
+        # A faulty one is refused, told, and changes nothing.
+        sound = path.read_text()
+        path.write_text(sound.replace("kind: page", "kind: pages"))
+        process.send_signal(signal.SIGHUP)
+        for number in (1, 2):
+            wait_until(
+                lambda number=number: "config-refused" in kinds(tmp_path, number), "a fault was not told"
+            )
+        for place in (sock, port):
+            assert asyncio.run(ask(place, SECRET)) == 303
+        told = [entry for number in (1, 2) for entry in journal(tmp_path, f"edge-{number}")]
+        wanted = {"started", "config-loaded", "config-refused"}
+        assert {entry["policy_id"] for entry in told if entry["kind"] in wanted} == {in_force}
         process.terminate()
         assert process.wait(PATIENCE_S) == 0, (tmp_path / "edge.log").read_text()
     finally:
@@ -117,6 +133,7 @@ def test_processes_answer_are_begun_again_and_end_together(tmp_path: Path) -> No
         process.wait()
     assert not sock.exists()
     assert [kinds(tmp_path, number)[-1] for number in (1, 2)] == ["stopped", "stopped"]
+    path.write_text(sound)
     with pytest.raises(SystemExit) as verified:
         main(["audit", "verify", "--config", str(path)])
     assert verified.value.code == 0

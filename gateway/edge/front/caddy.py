@@ -8,6 +8,7 @@ from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
     HSTS,
     KEPT_BACK,
+    QUERY,
     Files,
     Place,
     Site,
@@ -111,7 +112,7 @@ def _app(site: Site, app: App, rules: tuple[Rule, ...]) -> str:
 def _rule(site: Site, app: App, index: int, rule: Rule) -> str:
     name = f"rule{index}"
     fold = "(?i)" if rule.fold else ""
-    pattern = f"`{fold}^{rule.pattern}(?:[?]|$)`"
+    pattern = f"`{fold}^{rule.pattern}{QUERY}$`"
     match = f"\t\t\tvars_regexp {{http.request.orig_uri}} {pattern}\n"
     if rule.door is Door.INSPECTOR:
         body = _inspector(site, "\t")
@@ -185,11 +186,15 @@ def _to_app(site: Site, app: App) -> str:
         secure = f"\t\t\t\t\ttls\n\t\t\t\t\ttls_server_name {word(upstream.host)}\n"
         if upstream.ca_file is not None:
             secure += f"\t\t\t\t\ttls_trust_pool file {word(upstream.ca_file)}\n"
-    hidden = "".join(f"\t\t\t\theader_down -{name}\n" for name in KEPT_BACK)
+    hidden = "".join(f"\t\t\t\t-{name}\n" for name in KEPT_BACK)
+    # Around the answer, not within reverse_proxy: so interim answers lose them too.
     return f"""\
+\t\t\theader {{
+{hidden}\
+\t\t\t\tdefer
+\t\t\t}}
 \t\t\treverse_proxy {upstream.scheme}://{authority(upstream)} {{
 \t\t\t\theader_up Host {{http.request.hostport}}
-{hidden}\
 \t\t\t\ttransport http {{
 \t\t\t\t\tdial_timeout {site.times.connect_s}s
 \t\t\t\t\tresponse_header_timeout {site.times.answer_s}s

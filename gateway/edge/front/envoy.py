@@ -11,6 +11,7 @@ from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
     HSTS,
     KEPT_BACK,
+    PLAIN,
     SYSTEM_AUTHORITIES,
     Files,
     Place,
@@ -153,8 +154,11 @@ def _manager(site: Site, name: str, hosts: list[Any], filters: list[Any]) -> dic
             "initial_connection_window_size": 1_048_576,
         },
         request_headers_timeout=f"{site.times.head_s}s",
+        request_timeout=f"{site.times.body_s}s",
         stream_idle_timeout=f"{max(site.times.answer_s, site.times.body_pause_s)}s",
         upgrade_configs=[{"upgrade_type": "websocket", "enabled": False}],
+        # Its own words would tell how it reaches whom.
+        local_reply_config={"body_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}}},
         route_config={"name": name, "ignore_port_in_host_matching": True, "virtual_hosts": hosts},
         http_filters=filters,
     )
@@ -225,6 +229,8 @@ def _route(site: Site, app: App, rule: Rule) -> dict[str, Any]:
     if rule.door is Door.INSPECTOR:
         return _inspected(site, match)
     match["headers"] = [
+        # A route's own pattern sees no query.
+        {"name": ":path", "string_match": {"safe_regex": {"regex": PLAIN}}},
         {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}},
         {
             "name": "content-length",

@@ -7,6 +7,7 @@ from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
     HSTS,
     KEPT_BACK,
+    QUERY,
     SYSTEM_AUTHORITIES,
     CannotWrite,
     Files,
@@ -21,6 +22,7 @@ from gateway.policy.policy import App
 
 _SCRIPT = Path(__file__).with_name("ecluse.lua")
 _BLOCK_BYTES = 4_096
+_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
 
 def haproxy(site: Site) -> Files:
@@ -107,9 +109,12 @@ frontend https
     acl bodied req.hdr(content-length) -m int gt 0
     acl bodied req.body_len gt 0
     acl upgrading req.hdr_cnt(upgrade) gt 0
+    # An app would be sent a scheme and a name as they came, were they not the ones that HTTP/2 adds to every address.
+    acl absolute var(txn.form) -m reg '^(?!1:/|2:https://)'
+    http-request set-var-fmt(txn.form) %[fc_http_major]:%[url]
     http-request deny deny_status 400 if {{ req.hdr_cnt(host) gt 1 }}
     # It would hand control characters on as they came.
-    http-request deny deny_status 400 if {{ req.hdrs -m reg '[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]' }}
+    http-request deny deny_status 400 if {{ req.hdrs -m reg '{_CONTROL}' }}
     http-request deny deny_status 421 if {names}
     http-request deny deny_status 413 if {{ req.hdr(content-length) -m int gt {site.loaded.policy.max_request_bytes} }}
     # HTTP/2 tells of a body without a length only when it comes; a request without one is not held up.
@@ -130,8 +135,8 @@ frontend https
 
 def _rule(app: str, rule: Rule) -> str:
     """Return the line that chooses the door, unless an earlier one did; the address is looked at as it was sent."""
-    path = f"{{ path -m reg {'-i ' if rule.fold else ''}'^{rule.pattern}$' }}"
-    simple = "" if rule.door is Door.INSPECTOR else " simple !bodied !upgrading"
+    path = f"{{ pathq -m reg {'-i ' if rule.fold else ''}'^{rule.pattern}{QUERY}$' }}"
+    simple = "" if rule.door is Door.INSPECTOR else " simple !bodied !upgrading !absolute"
     unchosen = "!{ var(txn.door) -m found }"
     return f"    http-request set-var(txn.door) str({rule.door.value}) if {app}{simple} {unchosen} {path}\n"
 
@@ -179,7 +184,9 @@ def _app(app: App, door: Door) -> str:
 backend {door.value}_{_id(app)}
     http-reuse safe
 {asked}\
+    http-request del-header expect
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-response deny deny_status 502 if {{ res.hdrs -m reg '{_CONTROL}' }}
 {hidden}\
     server app {authority(Place(host=upstream.host, port=upstream.port))}{secure}
 """

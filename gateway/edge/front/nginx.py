@@ -8,6 +8,7 @@ from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
     HSTS,
     KEPT_BACK,
+    QUERY,
     SYSTEM_AUTHORITIES,
     Files,
     Place,
@@ -62,16 +63,30 @@ map "$request_method:$http_content_length:$http_transfer_encoding:$http_upgrade"
     "~^(?:GET|HEAD):0?::$" 1;
 }}
 {"".join(upstreams)}
-# A name nobody serves gets no answer at all.
+# A name nobody serves gets no answer at all. Until a name is known, the bounds of these two hold for everybody.
 server {{
-{_listens(site, site.front.https_port, "ssl default_server")}\
+{_listens(site, site.front.https_port, "ssl http2 default_server")}\
     ssl_reject_handshake on;
+{_heads(site)}\
     return 421;
 }}
 server {{
 {_listens(site, site.front.http_port, "default_server")}\
+{_heads(site)}\
     return 421;
 }}
+"""
+
+
+def _heads(site: Site) -> str:
+    policy, times = site.loaded.policy, site.times
+    buffers = max(2, -(-policy.max_header_bytes // policy.max_url_bytes))
+    return f"""\
+    server_tokens off;
+    client_header_timeout {times.head_s}s;
+    client_header_buffer_size 2k;
+    large_client_header_buffers {buffers} {policy.max_url_bytes};
+    keepalive_timeout {times.idle_s}s;
 """
 
 
@@ -93,7 +108,7 @@ def _id(app: App) -> str:
 def _maps(app: App, rules: tuple[Rule, ...]) -> str:
     name = _id(app)
     lines = [
-        f'    "{"~*" if rule.fold else "~"}^{rule.pattern}(?:\\?|$)" {rule.door.value};  # {rule.name}\n'
+        f'    "{"~*" if rule.fold else "~"}^{rule.pattern}{QUERY}$" {rule.door.value};  # {rule.name}\n'
         for rule in rules
     ]
     return f"""\
@@ -120,12 +135,13 @@ def _server(site: Site, app: App) -> str:
 server {{
 {_listens(site, site.front.http_port, "")}\
     server_name {names};
+{_heads(site)}\
     return 308 https://$host{"" if site.front.https_port == 443 else f":{site.front.https_port}"}$request_uri;
 }}
 server {{
 {_listens(site, site.front.https_port, "ssl http2")}\
     server_name {names};
-    server_tokens off;
+{_heads(site)}\
 
     ssl_certificate     {word(site.front.certificate)};
     ssl_certificate_key {word(site.front.key)};
@@ -141,18 +157,18 @@ server {{
     recursive_error_pages on;
     if ($ecluse_known_{name} = 0) {{ return 421; }}
 
-    client_header_timeout {site.times.head_s}s;
     client_body_timeout {site.times.body_pause_s}s;
     send_timeout {site.times.body_pause_s}s;
-    keepalive_timeout {site.times.idle_s}s;
-    client_header_buffer_size 2k;
-    large_client_header_buffers {max(2, -(-policy.max_header_bytes // policy.max_url_bytes))} {policy.max_url_bytes};
     client_max_body_size {policy.max_request_bytes};
 
     # Pages stay nowhere on the way, and no exchange is played twice: a second try could spend or write again.
     proxy_cache off;
+    # What an app could tell nginx to fetch in its place: the check's own answers, for one.
+    proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;
     proxy_buffering off;
     proxy_max_temp_file_size 0;
+    # Uploads go on as they come: the inspector refuses before it has them, and ends those that never end.
+    proxy_request_buffering off;
     proxy_http_version 1.1;
     proxy_connect_timeout {site.times.connect_s}s;
     proxy_read_timeout {site.times.answer_s}s;

@@ -17,6 +17,9 @@ Files = dict[str, str]
 
 _WORD = re.compile(r"[A-Za-z0-9_./:@+,=~%-]+")
 
+PLAIN = r"[\x21\x22\x24-\x7e]*"
+"""A pattern of what may stand in an address: no blank, no control, no fragment, nothing beyond ASCII."""
+QUERY = rf"(?:[?]{PLAIN})?"
 HSTS = "max-age=31536000"
 
 # What an app may not give a browser behind the gateway's back: cookies that no session was told of, our own

@@ -59,6 +59,7 @@ def _static(site: Site) -> dict[str, Any]:
     # The address is judged as it was sent, and handed on as it was sent.
     secure["http"] = {"sanitizePath": False, "maxHeaderBytes": site.max_head_bytes}
     plain = _entry(site, site.front.http_port)
+    plain["http"] = {"maxHeaderBytes": site.max_head_bytes}
     return {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "ERROR"},
