@@ -345,6 +345,7 @@ async def test_pages_of_errors_tell_nothing_and_nothing_of_ours_is_public(door: 
     site, app = door.front.site, door.front.house.gate.app
     host = b"Host: " + HOST.encode() + b"\r\n\r\n"
     plain = b"GET / HTTP/1.1\r\n" + host
+    stranger = b"GET /annuaire?page HTTP/1.1\r\nAccept: application/json\r\n" + host
     odd = [b"GET / HTTP/1.1\r\nHost: autre.example\r\n\r\n", b"GET / HTTP/9\r\n" + host, b"GET / HTTP/1.1\r\n\r\n",
            b"GET /" + b"a" * 90_000 + b" HTTP/1.1\r\n" + host, b"\x16\x03\x01\x02\x00\x01", plain]  # fmt: skip
     told = [
@@ -366,6 +367,8 @@ async def test_pages_of_errors_tell_nothing_and_nothing_of_ours_is_public(door: 
     finally:
         door.front.house.relay.up = True
     assert {each.status for each in down} <= {500, 502, 503}
+    # The check's own page for a stranger leaves whole.
+    assert b"urn:ecluse:problem:no-session" in (await door.send(stranger, one=True)).raw
     for each in (*told, *down):
         found = VERSIONS.search(each.raw)
         assert found is None, (found, each.raw[:600])

@@ -54,6 +54,15 @@ end
 _SET = "OVERWRITE_IF_EXISTS_OR_ADD"
 
 
+# Envoy's own words about an upstream would tell how it reaches whom; the check's pages (UAEX) leave as they are.
+_PLAIN_REPLY = {
+    "filter": {
+        "response_flag_filter": {"flags": ["UH", "UF", "UO", "NR", "UT", "LR", "UR", "UC", "UPE", "DPE"]}
+    },
+    "body_format_override": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}},
+}
+
+
 def envoy(site: Site) -> Files:
     """Return the configuration of *site*."""
     clusters = [_cluster(site, "inspector", site.inspector), _cluster(site, "edge", site.check)]
@@ -157,8 +166,7 @@ def _manager(site: Site, name: str, hosts: list[Any], filters: list[Any]) -> dic
         request_timeout=f"{site.times.body_s}s",
         stream_idle_timeout=f"{max(site.times.answer_s, site.times.body_pause_s)}s",
         upgrade_configs=[{"upgrade_type": "websocket", "enabled": False}],
-        # Its own words would tell how it reaches whom.
-        local_reply_config={"body_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}}},
+        local_reply_config={"mappers": [_PLAIN_REPLY]},
         route_config={"name": name, "ignore_port_in_host_matching": True, "virtual_hosts": hosts},
         http_filters=filters,
     )
