@@ -49,7 +49,7 @@ CLAIMS = frozenset({
     "front-end-https", "x-url-scheme", "x-scheme",
 })  # fmt: skip
 """Headers that say who asks, for what, or from where; a client's are dropped."""
-_CLAIM_PREFIXES = ("x-forwarded", "x-ecluse", "x-envoy-", "x-auth-request-", "x-authentik-")
+CLAIM_PREFIXES = ("x-forwarded", "x-ecluse", "x-envoy-", "x-auth-request-", "x-authentik-")
 _OWN_PREFIX = "x-ecluse"
 
 
@@ -200,7 +200,7 @@ def _admit(head: RawHead, policy: Policy) -> Admitted:
 def is_claim(name: str) -> bool:
     """Tell whether header *name* (lower case), however it is spelt, says what only a proxy of ours may say."""
     folded = name.replace("_", "-").replace(".", "-")
-    return folded in CLAIMS or folded.startswith(_CLAIM_PREFIXES)
+    return folded in CLAIMS or folded.startswith(CLAIM_PREFIXES)
 
 
 def upstream_fields(admitted: Admitted, *, headers: Headers | None = None, upgrade: bool = False) -> Fields:
@@ -348,7 +348,7 @@ def _strip(lines: Headers, authority: str) -> tuple[Headers, bool]:
         if folded.startswith(_OWN_PREFIX):
             spoofed = True
             continue
-        if folded != name or name in _HOP_BY_HOP or name in CLAIMS or name.startswith(_CLAIM_PREFIXES):
+        if folded != name or name in _HOP_BY_HOP or name in CLAIMS or name.startswith(CLAIM_PREFIXES):
             continue
         if name == "cookie":
             cookies.append(value)

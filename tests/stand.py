@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -569,9 +569,12 @@ async def _door_given_back() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def stand(
-    folder: Path, handler: Handler | None = None, changes: Change | None = None
+    folder: Path,
+    handler: Handler | None = None,
+    changes: Change | None = None,
+    waits: Mapping[str, float] | None = None,
 ) -> AsyncIterator[Stand]:
-    """Run app and gateway; *changes* edits the configuration before it is written.
+    """Run app and gateway; *changes* edits the configuration before it is written, *waits* how long the door waits.
 
     One process has one door: while a stand runs, one that was there before answers nothing from its app.
     """
@@ -580,6 +583,7 @@ async def stand(
         async with open_services(loaded) as services:
             upstreams = [each.upstream for each in loaded.policy.apps.values()]
             settings = door_settings(loaded.settings, loaded.policy)
+            settings = replace(settings, bounds=replace(settings.bounds, **(waits or {})))
             master = GateMaster.build(settings, [Guard(Engine(services))], upstreams)
             _, port = await master.start()
             gate = Stand(loaded, services, master, port, app, folder)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
-from gateway.ingress import CLAIMS, Fields, RawHead, is_claim
+from gateway.ingress import CLAIM_PREFIXES, CLAIMS, Fields, RawHead, is_claim
 
 SECRET = b"x-ecluse-front"
 METHOD = b"x-forwarded-method"
@@ -22,6 +22,15 @@ TOLD = frozenset({METHOD, URI, HOST, PROTO, ADDRESS})
 
 TAKEN_AWAY = tuple(sorted(CLAIMS | {"x-forwarded-prefix", "x-ecluse-assertion", "x-ecluse-answer"}))
 """Headers that front proxies drop by name, before they ask and before they send on."""
+
+TAKEN_TOO = ("te", "trailer", "x-forwarded-port", "x-forwarded-server")
+"""What they drop besides: harmless here, since some proxies say it themselves, but not to an app."""
+
+TAKEN_AWAY_FROM = CLAIM_PREFIXES
+"""Beginnings of headers that they drop as well, those that can; names with an underscore or a dot go along.
+
+By nginx public files are brought the headers alone that files need, and Traefik asks the check about them too.
+"""
 
 NOT_FOR_APPS = ("x-ecluse-front", "x-forwarded-method", "x-forwarded-uri")
 """What front proxies say to the check alone; no app is sent it, from whomever it comes."""

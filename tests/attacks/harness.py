@@ -180,7 +180,7 @@ class RawClient:
         closed = False
         try:
             async with asyncio.timeout(patience_s):
-                while not _complete(bytes(self.raw)):
+                while not complete(bytes(self.raw)):
                     data = await self.reader.read(65_536)
                     if not data:
                         closed = True
@@ -212,7 +212,8 @@ class RawClient:
         self.writer.close()
 
 
-def _complete(raw: bytes) -> bool:
+def complete(raw: bytes) -> bool:
+    """Tell whether *raw* holds one whole answer, by Content-Length or chunks."""
     head, found, body = raw.partition(b"\r\n\r\n")
     if not found:
         return False

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any
 
 from gateway.configuration import Loaded, load
 from gateway.edge.front import WRITERS, Site
+from gateway.edge.front.site import Times
+from gateway.policy.policy import Upstream
 from gateway.vocabulary.records import RouteKind
 from tests.attacks.harness import Authority
 from tests.attacks.test_upgrades import frame, read_frame
@@ -64,6 +66,17 @@ class EdgeApp(MiniApp):
         return Said(raw="\r\n".join(lines).encode(), then=echo)
 
 
+_given: set[int] = set()
+
+
+def _port_of_its_own() -> int:
+    """Return a free port that no other proxy was given: several may begin at once."""
+    while (port := free_port()) in _given:
+        pass
+    _given.add(port)
+    return port
+
+
 def to_be_locked(proxy: str) -> Person:
     """Return somebody who logs in through *proxy* alone: a code is taken once."""
     return Person(f"ben.{proxy}", "Canal-du-Nord-7")
@@ -76,6 +89,8 @@ class Relay:
         self.target, self.up = target, True
         self.path = target.with_name("relay.sock")
         self.port = 0
+        self.record: list[tuple[bytearray, bytearray]] = []
+        """What each connection asked and was answered."""
         self._servers: list[asyncio.Server] = []
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -101,15 +116,18 @@ class Relay:
         with contextlib.suppress(OSError):
             there, back = await asyncio.open_unix_connection(self.target)
             self._writers |= {writer, back}
+            asked, answered = bytearray(), bytearray()
+            self.record.append((asked, answered))
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, back))
-                group.create_task(_pump(there, writer))
+                group.create_task(_pump(reader, back, asked))
+                group.create_task(_pump(there, writer, answered))
             self._writers -= {writer, back}
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(65_536):
+            record += data
             writer.write(data)
             await writer.drain()
     writer.close()
@@ -127,12 +145,15 @@ class House:
     cookies: dict[Person, dict[str, str]] = field(default_factory=dict)
     """What people's browsers hold once they have logged in."""
 
-    def site(self, folder: Path) -> Site:
-        """Return what a proxy in *folder* is written from: ports of its own, and one app as it once was."""
+    def site(self, straight: int | None = None, times: Times | None = None) -> Site:
+        """Return what a proxy is written from: ports of its own, and one app as it once was.
+
+        *straight* is the port where it finds the app, when that is not where the inspector does.
+        """
         settings, policy = self.loaded.settings, self.loaded.policy
         assert settings.edge is not None
         assert settings.edge.front is not None
-        front = replace(settings.edge.front, https_port=free_port(), http_port=free_port())
+        front = replace(settings.edge.front, https_port=_port_of_its_own(), http_port=_port_of_its_own())
         edge = replace(settings.edge, socket=self.relay.path, port=self.relay.port, front=front)
         old = policy.apps["ancien"]
         routes = tuple(
@@ -142,8 +163,11 @@ class House:
             for route in old.routes
         )
         apps = policy.apps | {"ancien": replace(old, routes=routes)}
+        if straight is not None:
+            upstream = Upstream("http", "127.0.0.1", straight)
+            apps = {name: replace(app, upstream=upstream) for name, app in apps.items()}
         loaded = Loaded(replace(policy, apps=apps), replace(settings, edge=edge))
-        return Site.of(loaded)
+        return replace(Site.of(loaded), times=times or Times())
 
 
 @dataclass
@@ -154,6 +178,7 @@ class Front:
     name: str
     site: Site
     folder: Path
+    pid: int
     browsers: list[Browser] = field(default_factory=list)
 
     def browser(self, host: str = HOST, accept: str = "text/html") -> Browser:
@@ -198,12 +223,12 @@ def _configured(folder: Path, port: int, certificate: tuple[Path, Path]) -> Call
 
 
 @asynccontextmanager
-async def house(folder: Path) -> AsyncIterator[House]:
-    """Run app, inspector and edge, and the relay before the edge."""
+async def house(folder: Path, waits: Mapping[str, float] | None = None) -> AsyncIterator[House]:
+    """Run app, inspector and edge, and the relay before the edge; *waits* is as in stand."""
     authority = Authority(folder)
     certificate = authority.leaf(HOST, STALE_HOST)
     people = (DR_MARTIN, *map(to_be_locked, COMMANDS))
-    async with stand(folder, EdgeApp(people), _configured(folder, free_port(), certificate)) as gate:
+    async with stand(folder, EdgeApp(people), _configured(folder, free_port(), certificate), waits) as gate:
         loaded = load(folder / "ecluse.yaml")
         with (folder / "edge.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -280,9 +305,11 @@ def program(name: str) -> str | None:
 
 
 @asynccontextmanager
-async def front(around: House, name: str, folder: Path) -> AsyncIterator[Front]:
-    """Run the proxy *name* with the configuration that is written for it."""
-    site = around.site(folder)
+async def front(
+    around: House, name: str, folder: Path, straight: int | None = None, times: Times | None = None
+) -> AsyncIterator[Front]:
+    """Run the proxy *name* with the configuration that is written for it; the rest is as in House.site."""
+    site = around.site(straight, times)
     for file, text in WRITERS[name](site).items():
         (folder / file).write_text(text)
     command = COMMANDS[name](folder)
@@ -290,7 +317,7 @@ async def front(around: House, name: str, folder: Path) -> AsyncIterator[Front]:
         process = await asyncio.create_subprocess_exec(
             program(command[0]) or "", *command[1:], stdout=log, stderr=subprocess.STDOUT, cwd=folder
         )
-    running = Front(around, name, site, folder)
+    running = Front(around, name, site, folder, process.pid)
     try:
         await until(lambda: _serves(running), process)
         yield running

@@ -13,11 +13,19 @@ PATIENCE_S = 20.0
 
 
 async def ask(
-    port: int, tls: ssl.SSLContext, name: str, lines: Sequence[tuple[str, str]], body: bytes = b""
+    port: int,
+    tls: ssl.SSLContext,
+    name: str,
+    lines: Sequence[tuple[str, str]],
+    body: bytes = b"",
+    source: str = "127.0.0.1",
+    patience_s: float = PATIENCE_S,
 ) -> int:
     """Send *lines*, pseudo-headers among them, and *body*; return the status, 0 when there was none."""
     tls.set_alpn_protocols(["h2"])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=tls, server_hostname=name, local_addr=(source, 0)
+    )
     # Nothing is checked or put right on our side.
     config = H2Configuration(
         validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="utf-8"
@@ -34,7 +42,7 @@ async def ask(
             connection.send_data(1, body[start : start + 16_000], end_stream=start + 16_000 >= len(body))
     writer.write(connection.data_to_send())
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             while data := await reader.read(65_536):
                 for event in connection.receive_data(data):
                     if isinstance(event, ResponseReceived):
@@ -42,7 +50,7 @@ async def ask(
                     if isinstance(event, StreamReset | ConnectionTerminated):
                         return 0
                 writer.write(connection.data_to_send())
-    except (ProtocolError, ConnectionError, ssl.SSLError):
+    except (ProtocolError, ConnectionError, ssl.SSLError, TimeoutError):
         pass
     finally:
         writer.close()

@@ -265,6 +265,7 @@ async def test_what_the_processes_counted_is_summed_and_stays_when_one_is_killed
 async def test_a_reload_reaches_both_doors_and_tells_what_each_answered(
     edge: Edge, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """O01 O03: what a door does not take changes nothing there, and each tells which policy is in force."""
     site = edge.site
     old = site.config.read_text("utf-8")
 

@@ -1,4 +1,4 @@
-"""Caddy 2.8 or newer: ``forward_auth``, written out, so that nothing of a client's stays under a name that we decide.
+"""Caddy 2.10 or newer: ``forward_auth``, written out, so that nothing of a client's stays under a name that we decide.
 
 The door is chosen by the address as it was sent, ``{http.request.orig_uri}``: Caddy's path matchers clean it first.
 """
@@ -6,9 +6,9 @@ The door is chosen by the address as it was sent, ``{http.request.orig_uri}``: C
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    BOUNDS,
     HSTS,
     KEPT_BACK,
+    QUERY,
     Files,
     Place,
     Site,
@@ -20,13 +20,14 @@ from gateway.edge.front.site import (
 from gateway.edge.service import CHECK
 from gateway.policy.policy import App
 
-# A body that came in chunks has no header that a matcher sees, and would reach the app.
+# A body that came without a length has no header that a matcher sees: whatever came is replaced by nothing, an empty
+# variable, and so is its framing.
+# What Connection names would be dropped by Caddy itself, our assertion among it.
 _BODILESS = """\
+\t\t\trequest_header -Connection
 \t\t\trequest_body {
-\t\t\t\tmax_size 1
+\t\t\t\tset {http.vars.ecluse_no_body}
 \t\t\t}
-\t\t\t@bodied `{http.request.body} != ""`
-\t\t\trespond @bodied 400
 """
 _CREDENTIALS = ("Cookie", "Authorization", "X-Ecluse-Assertion")
 
@@ -52,10 +53,10 @@ def _options(site: Site) -> str:
 \t\tstrict_sni_host on
 \t\tmax_header_size {site.max_head_bytes}
 \t\ttimeouts {{
-\t\t\tread_header {BOUNDS.head_s}s
-\t\t\tread_body {BOUNDS.body_s}s
-\t\t\twrite {BOUNDS.write_s}s
-\t\t\tidle {BOUNDS.idle_s}s
+\t\t\tread_header {site.times.head_s}s
+\t\t\tread_body {site.times.body_s}s
+\t\t\twrite {site.times.write_s}s
+\t\t\tidle {site.times.idle_s}s
 \t\t}}
 \t}}
 \tlog {{
@@ -76,7 +77,13 @@ def _app(site: Site, app: App, rules: tuple[Rule, ...]) -> str:
     port = "" if site.front.https_port == 443 else f":{site.front.https_port}"
     routes = "".join(_rule(site, app, index, rule) for index, rule in enumerate(rules))
     taken = "".join(
-        f"\t\trequest_header -{name.title()}\n" for name in (*claims.TAKEN_AWAY, *claims.NOT_FOR_APPS)
+        f"\t\trequest_header -{name}\n"
+        for name in (
+            *(name.title() for name in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO, *claims.NOT_FOR_APPS)),
+            *(f"{beginning.title()}*" for beginning in claims.TAKEN_AWAY_FROM),
+            "*_*",
+            "*.*",
+        )
     )
     return f"""
 {plain} {{
@@ -105,7 +112,7 @@ def _app(site: Site, app: App, rules: tuple[Rule, ...]) -> str:
 def _rule(site: Site, app: App, index: int, rule: Rule) -> str:
     name = f"rule{index}"
     fold = "(?i)" if rule.fold else ""
-    pattern = f"`{fold}^{rule.pattern}(?:[?]|$)`"
+    pattern = f"`{fold}^{rule.pattern}{QUERY}$`"
     match = f"\t\t\tvars_regexp {{http.request.orig_uri}} {pattern}\n"
     if rule.door is Door.INSPECTOR:
         body = _inspector(site, "\t")
@@ -114,7 +121,7 @@ def _rule(site: Site, app: App, index: int, rule: Rule) -> str:
             "\t\t\tmethod GET HEAD\n\t\t\tnot header Upgrade *\n\t\t\tnot header_regexp Content-Length [^0]\n"
         )
         body = _check(site) if rule.door is Door.CHECK else _nobody()
-        body = _BODILESS + body + _to_app(app)
+        body = _BODILESS + body + _to_app(site, app)
     # Caddy sorts directives by their names, but not within a route.
     return (
         f"\t\t# {rule.name}\n\t\t@{name} {{\n{match}\t\t}}\n"
@@ -126,7 +133,7 @@ def _inspector(site: Site, indent: str) -> str:
     return f"""\
 {indent}\t\treverse_proxy {authority(site.inspector)} {{
 {indent}\t\t\ttransport http {{
-{indent}\t\t\t\tdial_timeout {BOUNDS.connect_s}s
+{indent}\t\t\t\tdial_timeout {site.times.connect_s}s
 {indent}\t\t\t\tcompression off
 {indent}\t\t\t}}
 {indent}\t\t\tflush_interval -1
@@ -138,7 +145,7 @@ def _check(site: Site) -> str:
     given = "".join(
         f"""\
 \t\t\t\t\trequest_header -{name}
-\t\t\t\t\t@has{index} `{{http.reverse_proxy.header.{name}}} != ""`
+\t\t\t\t\t@has{index} not vars {{http.reverse_proxy.header.{name}}} ""
 \t\t\t\t\trequest_header @has{index} {name} {{http.reverse_proxy.header.{name}}}
 """
         for index, name in enumerate(_CREDENTIALS)
@@ -154,8 +161,8 @@ def _check(site: Site) -> str:
 \t\t\t\theader_up X-Forwarded-Host {{hostport}}
 \t\t\t\theader_up -X-Ecluse-Assertion
 \t\t\t\ttransport http {{
-\t\t\t\t\tdial_timeout {BOUNDS.connect_s}s
-\t\t\t\t\tresponse_header_timeout {BOUNDS.check_s}s
+\t\t\t\t\tdial_timeout {site.times.connect_s}s
+\t\t\t\t\tresponse_header_timeout {site.times.check_s}s
 \t\t\t\t\tcompression off
 \t\t\t\t}}
 \t\t\t\t@passes status 200
@@ -172,21 +179,25 @@ def _nobody() -> str:
     return "".join(f"\t\t\trequest_header -{name}\n" for name in _CREDENTIALS)
 
 
-def _to_app(app: App) -> str:
+def _to_app(site: Site, app: App) -> str:
     upstream = app.upstream
     secure = ""
     if upstream.scheme == "https":
         secure = f"\t\t\t\t\ttls\n\t\t\t\t\ttls_server_name {word(upstream.host)}\n"
         if upstream.ca_file is not None:
             secure += f"\t\t\t\t\ttls_trust_pool file {word(upstream.ca_file)}\n"
-    hidden = "".join(f"\t\t\t\theader_down -{name}\n" for name in KEPT_BACK)
+    hidden = "".join(f"\t\t\t\t-{name}\n" for name in KEPT_BACK)
+    # Around the answer, not within reverse_proxy: so interim answers lose them too.
     return f"""\
+\t\t\theader {{
+{hidden}\
+\t\t\t\tdefer
+\t\t\t}}
 \t\t\treverse_proxy {upstream.scheme}://{authority(upstream)} {{
 \t\t\t\theader_up Host {{http.request.hostport}}
-{hidden}\
 \t\t\t\ttransport http {{
-\t\t\t\t\tdial_timeout {BOUNDS.connect_s}s
-\t\t\t\t\tresponse_header_timeout {BOUNDS.answer_s}s
+\t\t\t\t\tdial_timeout {site.times.connect_s}s
+\t\t\t\t\tresponse_header_timeout {site.times.answer_s}s
 \t\t\t\t\tcompression off
 {secure}\
 \t\t\t\t}}

@@ -9,9 +9,9 @@ from gateway.edge import claims
 from gateway.edge.check import CREDENTIALS
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    BOUNDS,
     HSTS,
     KEPT_BACK,
+    PLAIN,
     SYSTEM_AUTHORITIES,
     Files,
     Place,
@@ -26,10 +26,27 @@ from gateway.policy.policy import App
 _TYPES = "type.googleapis.com/envoy.extensions"
 _AUTHZ = "envoy.filters.http.ext_authz"
 _LUA = "envoy.filters.http.lua"
-_NO_BODY = """\
+_SCRIPT = """\
+local beginnings = {%s}
+local function is_claim(name)
+  for _, beginning in ipairs(beginnings) do
+    if name:sub(1, #beginning) == beginning then
+      return true
+    end
+  end
+  return name:find("[._]") ~= nil
+end
 function envoy_on_request(request)
-  local body = request:body()
-  if body ~= nil and body:length() > 0 then
+  local claims = {}
+  for name in pairs(request:headers()) do
+    if is_claim(name) then
+      table.insert(claims, name)
+    end
+  end
+  for _, name in ipairs(claims) do
+    request:headers():remove(name)
+  end
+  if request:body() ~= nil then
     request:respond({[":status"] = "400"}, "")
   end
 end
@@ -37,10 +54,19 @@ end
 _SET = "OVERWRITE_IF_EXISTS_OR_ADD"
 
 
+# Envoy's own words about an upstream would tell how it reaches whom; the check's pages (UAEX) leave as they are.
+_PLAIN_REPLY = {
+    "filter": {
+        "response_flag_filter": {"flags": ["UH", "UF", "UO", "NR", "UT", "LR", "UR", "UC", "UPE", "DPE"]}
+    },
+    "body_format_override": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}},
+}
+
+
 def envoy(site: Site) -> Files:
     """Return the configuration of *site*."""
-    clusters = [_cluster("inspector", site.inspector), _cluster("edge", site.check)]
-    clusters += [_app_cluster(app) for app, _ in site.apps]
+    clusters = [_cluster(site, "inspector", site.inspector), _cluster(site, "edge", site.check)]
+    clusters += [_app_cluster(site, app) for app, _ in site.apps]
     made = {"static_resources": {"listeners": [_secure(site), _plain(site)], "clusters": clusters}}
     return {"envoy.yaml": told(site) + yaml(made)}
 
@@ -81,7 +107,7 @@ def _secure(site: Site) -> dict[str, Any]:
         "filter_chain_match": {"server_names": hosts},
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
         "filters": [
-            _manager(site, "https", [_virtual(app, rules) for app, rules in site.apps], _filters(site))
+            _manager(site, "https", [_virtual(site, app, rules) for app, rules in site.apps], _filters(site))
         ],
     }
     inspector = _typed("filters.listener.tls_inspector.v3.TlsInspector")
@@ -127,7 +153,7 @@ def _manager(site: Site, name: str, hosts: list[Any], filters: list[Any]) -> dic
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
         max_request_headers_kb=min(8_192, -(-site.max_head_bytes // 1_024)),
         common_http_protocol_options={
-            "idle_timeout": f"{BOUNDS.idle_s}s",
+            "idle_timeout": f"{site.times.idle_s}s",
             "max_headers_count": 200,
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
@@ -136,9 +162,11 @@ def _manager(site: Site, name: str, hosts: list[Any], filters: list[Any]) -> dic
             "initial_stream_window_size": 65_536,
             "initial_connection_window_size": 1_048_576,
         },
-        request_headers_timeout=f"{BOUNDS.head_s}s",
-        stream_idle_timeout=f"{max(BOUNDS.answer_s, BOUNDS.body_s)}s",
+        request_headers_timeout=f"{site.times.head_s}s",
+        request_timeout=f"{site.times.body_s}s",
+        stream_idle_timeout=f"{max(site.times.answer_s, site.times.body_pause_s)}s",
         upgrade_configs=[{"upgrade_type": "websocket", "enabled": False}],
+        local_reply_config={"mappers": [_PLAIN_REPLY]},
         route_config={"name": name, "ignore_port_in_host_matching": True, "virtual_hosts": hosts},
         http_filters=filters,
     )
@@ -146,7 +174,7 @@ def _manager(site: Site, name: str, hosts: list[Any], filters: list[Any]) -> dic
 
 
 def _filters(site: Site) -> list[dict[str, Any]]:
-    removed = [{"remove": name} for name in (*claims.TAKEN_AWAY, *claims.NOT_FOR_APPS)]
+    removed = [{"remove": name} for name in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO, *claims.NOT_FOR_APPS)]
     said = {
         "x-forwarded-method": "%REQ(:METHOD)%",
         "x-forwarded-uri": "%REQ(:PATH)%",
@@ -158,11 +186,12 @@ def _filters(site: Site) -> list[dict[str, Any]]:
     mutation = _typed(
         "filters.http.header_mutation.v3.HeaderMutation", mutations={"request_mutations": [*removed, *put]}
     )
-    # A body that came without a length has no header to be matched by, and would reach the app.
-    no_body = _typed("filters.http.lua.v3.Lua", default_source_code={"inline_string": _NO_BODY})
+    # Envoy has taken Transfer-Encoding away before a route is chosen: a body without a length is met here alone.
+    script = _SCRIPT % ", ".join(f'"{beginning}"' for beginning in claims.TAKEN_AWAY_FROM)
+    lua = _typed("filters.http.lua.v3.Lua", default_source_code={"inline_string": script})
     return [
+        {"name": _LUA, "typed_config": lua},
         {"name": "envoy.filters.http.header_mutation", "typed_config": mutation},
-        {"name": _LUA, "typed_config": no_body},
         {"name": _AUTHZ, "typed_config": _authz(site)},
         _router(),
     ]
@@ -181,7 +210,7 @@ def _authz(site: Site) -> dict[str, Any]:
         status_on_error={"code": "ServiceUnavailable"},
         allowed_headers={"patterns": [{"safe_regex": {"regex": ".*"}}]},
         http_service={
-            "server_uri": {"uri": "http://ecluse", "cluster": "edge", "timeout": f"{BOUNDS.check_s}s"},
+            "server_uri": {"uri": "http://ecluse", "cluster": "edge", "timeout": f"{site.times.check_s}s"},
             "path_prefix": CHECK,
             "authorization_request": {"headers_to_add": [{"key": "x-ecluse-front", "value": site.secret}]},
             "authorization_response": {
@@ -191,7 +220,7 @@ def _authz(site: Site) -> dict[str, Any]:
     )
 
 
-def _virtual(app: App, rules: tuple[Rule, ...]) -> dict[str, Any]:
+def _virtual(site: Site, app: App, rules: tuple[Rule, ...]) -> dict[str, Any]:
     return {
         "name": app.name,
         "domains": [word(host) for host in app.hosts],
@@ -199,27 +228,28 @@ def _virtual(app: App, rules: tuple[Rule, ...]) -> dict[str, Any]:
             {"header": {"key": "Strict-Transport-Security", "value": HSTS}, "append_action": _SET}
         ],
         "request_headers_to_remove": list(claims.NOT_FOR_APPS),
-        "routes": [*(_route(app, rule) for rule in rules), _inspected({"prefix": "/"})],
+        "routes": [*(_route(site, app, rule) for rule in rules), _inspected(site, {"prefix": "/"})],
     }
 
 
-def _route(app: App, rule: Rule) -> dict[str, Any]:
+def _route(site: Site, app: App, rule: Rule) -> dict[str, Any]:
     match: dict[str, Any] = {"safe_regex": {"regex": f"{'(?i)' if rule.fold else ''}{rule.pattern}"}}
     if rule.door is Door.INSPECTOR:
-        return _inspected(match)
+        return _inspected(site, match)
     match["headers"] = [
+        # A route's own pattern sees no query.
+        {"name": ":path", "string_match": {"safe_regex": {"regex": PLAIN}}},
         {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}},
         {
             "name": "content-length",
             "string_match": {"safe_regex": {"regex": "0?"}},
             "treat_missing_header_as_empty": True,
         },
-        {"name": "transfer-encoding", "present_match": False},
         {"name": "upgrade", "present_match": False},
     ]
     found: dict[str, Any] = {
         "match": match,
-        "route": {"cluster": f"app-{app.name}", "timeout": f"{BOUNDS.answer_s}s"},
+        "route": {"cluster": f"app-{app.name}", "timeout": f"{site.times.answer_s}s"},
         "response_headers_to_remove": [name.lower() for name in KEPT_BACK],
     }
     if rule.door is Door.APP:
@@ -232,12 +262,12 @@ def _unasked() -> dict[str, Any]:
     return _typed("filters.http.ext_authz.v3.ExtAuthzPerRoute", disabled=True)
 
 
-def _inspected(match: dict[str, Any]) -> dict[str, Any]:
+def _inspected(site: Site, match: dict[str, Any]) -> dict[str, Any]:
     return {
         "match": match,
         "route": {
             "cluster": "inspector",
-            "timeout": f"{BOUNDS.answer_s}s",
+            "timeout": f"{site.times.answer_s}s",
             "upgrade_configs": [{"upgrade_type": "websocket", "enabled": True}],
         },
         "typed_per_filter_config": {
@@ -247,7 +277,7 @@ def _inspected(match: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cluster(name: str, place: Place, **more: Any) -> dict[str, Any]:
+def _cluster(site: Site, name: str, place: Place, **more: Any) -> dict[str, Any]:
     address: dict[str, Any] = {
         "socket_address": {"address": place.host.strip("[]"), "port_value": place.port}
     }
@@ -256,7 +286,7 @@ def _cluster(name: str, place: Place, **more: Any) -> dict[str, Any]:
     return {
         "name": name,
         "type": "STATIC" if place.socket is not None else "STRICT_DNS",
-        "connect_timeout": f"{BOUNDS.connect_s}s",
+        "connect_timeout": f"{site.times.connect_s}s",
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
@@ -265,7 +295,7 @@ def _cluster(name: str, place: Place, **more: Any) -> dict[str, Any]:
     }
 
 
-def _app_cluster(app: App) -> dict[str, Any]:
+def _app_cluster(site: Site, app: App) -> dict[str, Any]:
     upstream = app.upstream
     more: dict[str, Any] = {}
     if upstream.scheme == "https":
@@ -279,4 +309,4 @@ def _app_cluster(app: App) -> dict[str, Any]:
             common_tls_context={"validation_context": validation},
         )
         more["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": tls}
-    return _cluster(f"app-{app.name}", Place(host=upstream.host, port=upstream.port), **more)
+    return _cluster(site, f"app-{app.name}", Place(host=upstream.host, port=upstream.port), **more)

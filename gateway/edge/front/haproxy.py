@@ -5,9 +5,9 @@ from pathlib import Path
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    BOUNDS,
     HSTS,
     KEPT_BACK,
+    QUERY,
     SYSTEM_AUTHORITIES,
     CannotWrite,
     Files,
@@ -22,7 +22,7 @@ from gateway.policy.policy import App
 
 _SCRIPT = Path(__file__).with_name("ecluse.lua")
 _BLOCK_BYTES = 4_096
-_PREFIXES = ("x-ecluse-", "x-forwarded-", "x-envoy-")
+_CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
 
 def haproxy(site: Site) -> Files:
@@ -50,7 +50,7 @@ global
     tune.bufsize {head}
     setenv ECLUSE_EDGE {where}
     setenv ECLUSE_EDGE_SECRET "{site.secret}"
-    setenv ECLUSE_EDGE_TIMEOUT_MS {BOUNDS.check_s * 1_000}
+    setenv ECLUSE_EDGE_TIMEOUT_MS {site.times.check_s * 1_000}
     lua-load ecluse.lua
 
 defaults
@@ -58,11 +58,11 @@ defaults
     # Addresses hold patients' ids: the log names host, status and times, and no path.
     log global
     log-format "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %tsc %ac/%fc/%bc"
-    timeout http-request {BOUNDS.head_s}s
-    timeout http-keep-alive {BOUNDS.idle_s}s
-    timeout connect {BOUNDS.connect_s}s
-    timeout client {BOUNDS.idle_s}s
-    timeout server {BOUNDS.answer_s}s
+    timeout http-request {site.times.head_s}s
+    timeout http-keep-alive {site.times.idle_s}s
+    timeout connect {site.times.connect_s}s
+    timeout client {site.times.idle_s}s
+    timeout server {site.times.answer_s}s
     timeout tunnel 1h
     retries 0
 """
@@ -83,11 +83,11 @@ def _listen(site: Site, port: int) -> str:
 
 
 def _secure(site: Site) -> str:
-    taken = "".join(f"    http-request del-header {name} -m beg\n" for name in _PREFIXES)
+    taken = "".join(f"    http-request del-header {name} -m beg\n" for name in claims.TAKEN_AWAY_FROM)
     taken += "".join(
         f"    http-request del-header {name}\n"
-        for name in claims.TAKEN_AWAY
-        if not name.startswith(_PREFIXES)
+        for name in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO)
+        if not name.startswith(claims.TAKEN_AWAY_FROM)
     )
     known, rules = "", ""
     for app, plan in site.apps:
@@ -109,14 +109,21 @@ frontend https
     acl bodied req.hdr(content-length) -m int gt 0
     acl bodied req.body_len gt 0
     acl upgrading req.hdr_cnt(upgrade) gt 0
+    # An app would be sent a scheme and a name as they came, were they not the ones that HTTP/2 adds to every address.
+    acl absolute var(txn.form) -m reg '^(?!1:/|2:https://)'
+    http-request set-var-fmt(txn.form) %[fc_http_major]:%[url]
     http-request deny deny_status 400 if {{ req.hdr_cnt(host) gt 1 }}
+    # It would hand control characters on as they came.
+    http-request deny deny_status 400 if {{ req.hdrs -m reg '{_CONTROL}' }}
     http-request deny deny_status 421 if {names}
     http-request deny deny_status 413 if {{ req.hdr(content-length) -m int gt {site.loaded.policy.max_request_bytes} }}
     # HTTP/2 tells of a body without a length only when it comes; a request without one is not held up.
-    http-request wait-for-body time {BOUNDS.head_s}s at-least 1 if simple
+    http-request wait-for-body time {site.times.head_s}s at-least 1 if simple
     # What a browser claims about itself is dropped here, and names that some servers read as others.
 {taken}\
     http-request del-header [_.] -m reg
+    # What this names would be dropped by whoever reads it next, our assertion among it.
+    http-request del-header connection unless upgrading
 {rules}\
     http-request set-header X-Forwarded-For %[src]
     http-request set-header X-Forwarded-Proto https
@@ -128,8 +135,8 @@ frontend https
 
 def _rule(app: str, rule: Rule) -> str:
     """Return the line that chooses the door, unless an earlier one did; the address is looked at as it was sent."""
-    path = f"{{ path -m reg {'-i ' if rule.fold else ''}'^{rule.pattern}$' }}"
-    simple = "" if rule.door is Door.INSPECTOR else " simple !bodied !upgrading"
+    path = f"{{ pathq -m reg {'-i ' if rule.fold else ''}'^{rule.pattern}{QUERY}$' }}"
+    simple = "" if rule.door is Door.INSPECTOR else " simple !bodied !upgrading !absolute"
     unchosen = "!{ var(txn.door) -m found }"
     return f"    http-request set-var(txn.door) str({rule.door.value}) if {app}{simple} {unchosen} {path}\n"
 
@@ -177,7 +184,9 @@ def _app(app: App, door: Door) -> str:
 backend {door.value}_{_id(app)}
     http-reuse safe
 {asked}\
+    http-request del-header expect
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-response deny deny_status 502 if {{ res.hdrs -m reg '{_CONTROL}' }}
 {hidden}\
     server app {authority(Place(host=upstream.host, port=upstream.port))}{secure}
 """

@@ -6,9 +6,9 @@ The door is chosen by ``$request_uri``, the address as it was sent, never by ngi
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    BOUNDS,
     HSTS,
     KEPT_BACK,
+    QUERY,
     SYSTEM_AUTHORITIES,
     Files,
     Place,
@@ -24,6 +24,14 @@ from gateway.policy.policy import App
 
 _TO_CHECK, _TO_APP = 470, 471
 """Statuses that never leave: nginx has no other way to choose among locations by a variable."""
+
+
+_FOR_FILES = (
+    "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma", "User-Agent", "Referer", "Origin",
+    "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "X-Requested-With",
+    "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Save-Data", "DNT",
+)  # fmt: skip
+"""What browsers say when they want a file."""
 
 
 def nginx(site: Site) -> Files:
@@ -55,16 +63,30 @@ map "$request_method:$http_content_length:$http_transfer_encoding:$http_upgrade"
     "~^(?:GET|HEAD):0?::$" 1;
 }}
 {"".join(upstreams)}
-# A name nobody serves gets no answer at all.
+# A name nobody serves gets no answer at all. Until a name is known, the bounds of these two hold for everybody.
 server {{
-{_listens(site, site.front.https_port, "ssl default_server")}\
+{_listens(site, site.front.https_port, "ssl http2 default_server")}\
     ssl_reject_handshake on;
+{_heads(site)}\
     return 421;
 }}
 server {{
 {_listens(site, site.front.http_port, "default_server")}\
+{_heads(site)}\
     return 421;
 }}
+"""
+
+
+def _heads(site: Site) -> str:
+    policy, times = site.loaded.policy, site.times
+    buffers = max(2, -(-policy.max_header_bytes // policy.max_url_bytes))
+    return f"""\
+    server_tokens off;
+    client_header_timeout {times.head_s}s;
+    client_header_buffer_size 2k;
+    large_client_header_buffers {buffers} {policy.max_url_bytes};
+    keepalive_timeout {times.idle_s}s;
 """
 
 
@@ -86,7 +108,7 @@ def _id(app: App) -> str:
 def _maps(app: App, rules: tuple[Rule, ...]) -> str:
     name = _id(app)
     lines = [
-        f'    "{"~*" if rule.fold else "~"}^{rule.pattern}(?:\\?|$)" {rule.door.value};  # {rule.name}\n'
+        f'    "{"~*" if rule.fold else "~"}^{rule.pattern}{QUERY}$" {rule.door.value};  # {rule.name}\n'
         for rule in rules
     ]
     return f"""\
@@ -113,12 +135,13 @@ def _server(site: Site, app: App) -> str:
 server {{
 {_listens(site, site.front.http_port, "")}\
     server_name {names};
+{_heads(site)}\
     return 308 https://$host{"" if site.front.https_port == 443 else f":{site.front.https_port}"}$request_uri;
 }}
 server {{
 {_listens(site, site.front.https_port, "ssl http2")}\
     server_name {names};
-    server_tokens off;
+{_heads(site)}\
 
     ssl_certificate     {word(site.front.certificate)};
     ssl_certificate_key {word(site.front.key)};
@@ -134,21 +157,21 @@ server {{
     recursive_error_pages on;
     if ($ecluse_known_{name} = 0) {{ return 421; }}
 
-    client_header_timeout {BOUNDS.head_s}s;
-    client_body_timeout {BOUNDS.body_s}s;
-    send_timeout {BOUNDS.body_s}s;
-    keepalive_timeout {BOUNDS.idle_s}s;
-    client_header_buffer_size 2k;
-    large_client_header_buffers {max(2, -(-policy.max_header_bytes // policy.max_url_bytes))} {policy.max_url_bytes};
+    client_body_timeout {site.times.body_pause_s}s;
+    send_timeout {site.times.body_pause_s}s;
     client_max_body_size {policy.max_request_bytes};
 
     # Pages stay nowhere on the way, and no exchange is played twice: a second try could spend or write again.
     proxy_cache off;
+    # What an app could tell nginx to fetch in its place: the check's own answers, for one.
+    proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;
     proxy_buffering off;
     proxy_max_temp_file_size 0;
+    # Uploads go on as they come: the inspector refuses before it has them, and ends those that never end.
+    proxy_request_buffering off;
     proxy_http_version 1.1;
-    proxy_connect_timeout {BOUNDS.connect_s}s;
-    proxy_read_timeout {BOUNDS.answer_s}s;
+    proxy_connect_timeout {site.times.connect_s}s;
+    proxy_read_timeout {site.times.answer_s}s;
     proxy_next_upstream off;
 
     location / {{
@@ -182,17 +205,16 @@ server {{
     }}
 
     location @ecluse_app {{
-{_to_app(app)}\
-        proxy_set_header Cookie "";
-        proxy_set_header Authorization "";
-        proxy_set_header X-Ecluse-Assertion "";
+        # Nothing but what files need: nginx takes no headers away by the beginning of their names.
+        proxy_pass_request_headers off;
+{_to_app(app, _FOR_FILES)}\
     }}
 
     location = /ecluse-check {{
         internal;
         proxy_pass http://ecluse_edge{BRIEF};
         proxy_pass_request_body off;
-        proxy_read_timeout {BOUNDS.check_s}s;
+        proxy_read_timeout {site.times.check_s}s;
         proxy_buffer_size 16k;
         proxy_buffers 4 16k;
 {_question(site)}\
@@ -202,7 +224,7 @@ server {{
         rewrite ^ {ANSWER} break;
         proxy_pass http://ecluse_edge;
         proxy_pass_request_body off;
-        proxy_read_timeout {BOUNDS.check_s}s;
+        proxy_read_timeout {site.times.check_s}s;
         proxy_set_header Host ecluse;
         proxy_set_header Content-Length "";
         proxy_set_header Connection "";
@@ -235,7 +257,8 @@ def _question(site: Site) -> str:
     return _set(lines) + _blank()
 
 
-def _to_app(app: App) -> str:
+def _to_app(app: App, brought: tuple[str, ...] | None = None) -> str:
+    """Return how the app is asked; *brought*: these headers of the client alone, in place of all but claims."""
     upstream, secure = app.upstream, ""
     if upstream.scheme == "https":
         secure = f"""\
@@ -256,7 +279,10 @@ def _to_app(app: App) -> str:
     hidden = "".join(f"        proxy_hide_header {name};\n" for name in KEPT_BACK)
     target = f"{upstream.scheme}://ecluse_app_{_id(app)}"
     body = f"        proxy_pass {target}$request_uri;\n        proxy_pass_request_body off;\n"
-    return body + secure + hidden + _set(lines) + _blank(*claims.NOT_FOR_APPS)
+    if brought is None:
+        return body + secure + hidden + _set(lines) + _blank(*claims.NOT_FOR_APPS)
+    lines += [(name, f"$http_{name.lower().replace('-', '_')}") for name in brought]
+    return body + secure + hidden + _set(lines)
 
 
 def _set(lines: list[tuple[str, str]]) -> str:
@@ -264,5 +290,5 @@ def _set(lines: list[tuple[str, str]]) -> str:
 
 
 def _blank(*more: str) -> str:
-    names = [name for name in claims.TAKEN_AWAY if name != "x-ecluse-assertion"]
+    names = [name for name in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO) if name != "x-ecluse-assertion"]
     return _set([(name.title(), '""') for name in (*names, *more)])

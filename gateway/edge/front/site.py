@@ -17,25 +17,9 @@ Files = dict[str, str]
 
 _WORD = re.compile(r"[A-Za-z0-9_./:@+,=~%-]+")
 
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How long a front proxy waits, in seconds, for each part of an exchange."""
-
-    head_s: int = 10
-    body_s: int = 30
-    answer_s: int = 120
-    """Until the app's answer begins."""
-    read_s: int = 60
-    """For the proxies that bound head and body together."""
-    write_s: int = 3_600
-    """For the proxies that bound a whole answer, long downloads and event streams among them."""
-    check_s: int = 5
-    idle_s: int = 60
-    connect_s: int = 5
-
-
-BOUNDS = Bounds()
+PLAIN = r"[\x21\x22\x24-\x7e]*"
+"""A pattern of what may stand in an address: no blank, no control, no fragment, nothing beyond ASCII."""
+QUERY = rf"(?:[?]{PLAIN})?"
 HSTS = "max-age=31536000"
 
 # What an app may not give a browser behind the gateway's back: cookies that no session was told of, our own
@@ -59,12 +43,34 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """How long, in whole seconds, front proxies wait for whom.
+
+    *head_s*: for the whole head of a request. *body_pause_s*: between two pieces of its body, or until a client takes
+    a piece of an answer. *body_s*: for the whole body, as long as the inspector waits. *read_s* is for proxies that
+    know one bound alone for head and body together, *write_s* for those that bound a whole answer, long downloads
+    and event streams among them. *answer_s*: for the app. *check_s*: for the check.
+    """
+
+    head_s: int = 10
+    body_pause_s: int = 30
+    body_s: int = 300
+    read_s: int = 60
+    write_s: int = 3_600
+    answer_s: int = 120
+    check_s: int = 5
+    idle_s: int = 60
+    connect_s: int = 5
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One configuration, seen from the front proxy."""
 
     loaded: Loaded
     edge: EdgeSettings
     front: FrontSettings
+    times: Times = Times()
 
     @classmethod
     def of(cls, loaded: Loaded) -> "Site":

@@ -10,7 +10,6 @@ from typing import Any
 from gateway.edge import claims
 from gateway.edge.doors import Door, Rule
 from gateway.edge.front.site import (
-    BOUNDS,
     HSTS,
     KEPT_BACK,
     Files,
@@ -26,6 +25,8 @@ from gateway.policy.policy import App
 _METHODS = "(Method(`GET`) || Method(`HEAD`))"
 _SIMPLE = f"{_METHODS} && !HeaderRegexp(`Upgrade`, `.`) && !HeaderRegexp(`Content-Length`, `[^0]`)"
 _LOWEST = 10
+_OVERWRITTEN = {"x-real-ip", "x-forwarded-port", "x-forwarded-server"}
+"""What Traefik says itself, whatever a client says."""
 # Of a socket Traefik would say wss, which is no scheme of a request.
 _SECURE = {"X-Forwarded-Proto": "https"}
 
@@ -45,9 +46,9 @@ def _entry(site: Site, port: int) -> dict[str, Any]:
         "transport": {
             "respondingTimeouts": {
                 # Head and body together; a slow upload has as long as the app has.
-                "readTimeout": f"{BOUNDS.read_s}s",
-                "writeTimeout": f"{BOUNDS.write_s}s",
-                "idleTimeout": f"{BOUNDS.idle_s}s",
+                "readTimeout": f"{site.times.read_s}s",
+                "writeTimeout": f"{site.times.write_s}s",
+                "idleTimeout": f"{site.times.idle_s}s",
             }
         },
     }
@@ -58,6 +59,7 @@ def _static(site: Site) -> dict[str, Any]:
     # The address is judged as it was sent, and handed on as it was sent.
     secure["http"] = {"sanitizePath": False, "maxHeaderBytes": site.max_head_bytes}
     plain = _entry(site, site.front.http_port)
+    plain["http"] = {"maxHeaderBytes": site.max_head_bytes}
     return {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "ERROR"},
@@ -71,10 +73,10 @@ def _dynamic(site: Site) -> dict[str, Any]:
     services: dict[str, Any] = {
         "inspector": _service(f"http://{authority(site.inspector)}", "plain"),
     }
-    transports: dict[str, Any] = {"plain": _transport()}
+    transports: dict[str, Any] = {"plain": _transport(site)}
     for app, rules in site.apps:
         upstream = app.upstream
-        transports[app.name] = _transport()
+        transports[app.name] = _transport(site)
         if upstream.scheme == "https":
             transports[app.name] |= {"serverName": word(upstream.host)}
             if upstream.ca_file is not None:
@@ -121,13 +123,13 @@ def _service(url: str, transport: str) -> dict[str, Any]:
     }
 
 
-def _transport() -> dict[str, Any]:
+def _transport(site: Site) -> dict[str, Any]:
     return {
         "maxIdleConnsPerHost": 64,
         "forwardingTimeouts": {
-            "dialTimeout": f"{BOUNDS.connect_s}s",
-            "responseHeaderTimeout": f"{BOUNDS.answer_s}s",
-            "idleConnTimeout": f"{BOUNDS.head_s}s",
+            "dialTimeout": f"{site.times.connect_s}s",
+            "responseHeaderTimeout": f"{site.times.answer_s}s",
+            "idleConnTimeout": f"{site.times.head_s}s",
         },
     }
 
@@ -156,11 +158,12 @@ def _routers(app: App, rules: tuple[Rule, ...]) -> dict[str, Any]:
 
 
 def _target(app: App, door: Door) -> Mapping[str, Any]:
-    chain = {
-        Door.INSPECTOR: ["hsts", "claims"],
-        Door.CHECK: ["hsts", "claims", "question", "check", "onward"],
-        Door.APP: ["hsts", "claims", "nobody"],
-    }[door]
+    chain = ["hsts", "claims"]
+    if door is not Door.INSPECTOR:
+        # About public files too: a rule sees neither a body without a length nor every name that some servers read as
+        # an identity, and the check refuses both.
+        chain += ["nobody"] if door is Door.APP else []
+        chain += ["question", "check", "onward"]
     service = "inspector" if door is Door.INSPECTOR else f"app-{app.name}"
     return {"entryPoints": ["https"], "middlewares": chain, "service": service, "tls": {}}
 
@@ -168,7 +171,7 @@ def _target(app: App, door: Door) -> Mapping[str, Any]:
 def _middlewares(site: Site) -> dict[str, Any]:
     kept_back = dict.fromkeys(KEPT_BACK, "")
     not_for_apps = {name.title(): "" for name in claims.NOT_FOR_APPS}
-    taken = {name.title(): "" for name in claims.TAKEN_AWAY if name != "x-real-ip"}
+    taken = {name.title(): "" for name in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO) if name not in _OVERWRITTEN}
     return {
         "hsts": {"headers": {"customResponseHeaders": {"Strict-Transport-Security": HSTS}}},
         "to-https": {
@@ -176,6 +179,7 @@ def _middlewares(site: Site) -> dict[str, Any]:
         },
         # What a browser claims about itself is dropped here; an empty value takes the header away.
         "claims": {"headers": {"customRequestHeaders": taken | not_for_apps | _SECURE}},
+        "nobody": {"headers": {"customRequestHeaders": {"Cookie": "", "Authorization": ""}}},
         "question": {"headers": {"customRequestHeaders": {"X-Ecluse-Front": site.secret}}},
         "check": {
             "forwardAuth": {
@@ -190,10 +194,4 @@ def _middlewares(site: Site) -> dict[str, Any]:
             }
         },
         "onward": {"headers": {"customRequestHeaders": not_for_apps, "customResponseHeaders": kept_back}},
-        "nobody": {
-            "headers": {
-                "customRequestHeaders": {"Cookie": "", "Authorization": ""},
-                "customResponseHeaders": kept_back,
-            }
-        },
     }

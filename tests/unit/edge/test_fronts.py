@@ -27,10 +27,10 @@ def test_every_configuration_names_the_doors_and_takes_claims_away(site: Site, n
     assert SECRET in whole
     assert "Written by `ecluse edge config`" in next(iter(files.values()))
     assert site.loaded.policy.policy_id in whole
-    for header in claims.TAKEN_AWAY:
-        prefixes = ("x-ecluse-", "x-forwarded-", "x-envoy-")
-        known = header in whole.lower() or (name == "haproxy" and header.startswith(prefixes))
-        assert known or (name == "traefik" and header == "x-real-ip"), header
+    for header in (*claims.TAKEN_AWAY, *claims.TAKEN_TOO):
+        known = header in whole.lower() or (name == "haproxy" and header.startswith(claims.TAKEN_AWAY_FROM))
+        overwritten = {"x-real-ip", "x-forwarded-port", "x-forwarded-server"}
+        assert known or (name == "traefik" and header in overwritten), header
     for app, rules in site.apps:
         for rule in rules:
             assert rule.pattern in whole.replace("\\\\", "\\"), (app.name, rule)
