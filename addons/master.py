@@ -71,7 +71,8 @@ def hardened_options(settings: DoorSettings) -> dict[str, object]:
         "validate_inbound_headers": True,
         "stream_large_bodies": None,
         "store_streamed_bodies": False,
-        "body_size_limit": str(settings.bounds.max_request_bytes),
+        # Bodies are bounded by `layers`, according to their door.
+        "body_size_limit": None,
         "tcp_timeout": settings.idle_timeout_s,
         "upstream_cert": False,
         "ssl_insecure": False,

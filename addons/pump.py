@@ -21,6 +21,8 @@ from mitmproxy.utils import asyncio_utils
 
 from addons.dispatch import DirectAddons
 
+_MAX_AHEAD_BYTES = 262_144
+
 _log = logging.getLogger("mitmproxy.proxy.server")
 
 
@@ -35,10 +37,24 @@ class GateConnection(ProxyConnectionHandler):
         self._pumping = False
         self._setting_up = True
         self._waiting: set[asyncio.Task[None]] = set()
+        self._opening = 0
+        self._ahead_bytes = 0
+        self._caught_up = asyncio.Event()
 
     async def server_event(self, event: events.Event) -> None:
         """Work *event* off, and whatever it leads to that needs no waiting."""
+        if self._waiting or self._opening:
+            if isinstance(event, events.DataReceived):
+                self._ahead_bytes += len(event.data)
+            elif isinstance(event, events.OpenConnectionCompleted):
+                self._opening -= 1
+                self._catch_up()
         self.feed(event)
+
+    def _catch_up(self) -> None:
+        if not self._waiting and not self._opening:
+            self._ahead_bytes = 0
+            self._caught_up.set()
 
     def feed(self, event: events.Event) -> None:
         """Work *event* off; within the working-off of another one it waits for its turn."""
@@ -88,6 +104,7 @@ class GateConnection(ProxyConnectionHandler):
 
     def _hook_ended(self, task: "asyncio.Task[None]") -> None:
         self._waiting.discard(task)
+        self._catch_up()
         watchdog = self.timeout_watchdog
         watchdog.blocker -= 1
         if watchdog.blocker == 0:
@@ -96,6 +113,7 @@ class GateConnection(ProxyConnectionHandler):
 
     def _obey(self, command: commands.Command) -> None:
         if isinstance(command, commands.OpenConnection):
+            self._opening += 1
             opening = self._task(self.open_connection(command), "server connection")
             self.transports[command.connection] = ConnectionIO(handler=opening)
         elif isinstance(command, commands.RequestWakeup):
@@ -112,7 +130,13 @@ class GateConnection(ProxyConnectionHandler):
         return asyncio_utils.create_task(work, name=name, keep_ref=False, client=self.client.peername)
 
     async def drain_writers(self) -> None:
-        """Wait while a peer is slow to read; when nobody is, there is nothing to wait for."""
+        """Wait while a peer is slow to read; when nobody is, there is nothing to wait for.
+
+        What arrives while a hook or a connection is waited for is queued: past a bound no more of it is read.
+        """
+        while self._ahead_bytes > _MAX_AHEAD_BYTES:
+            self._caught_up.clear()
+            await self._caught_up.wait()
         for transport in self.transports.values():
             writer = transport.writer
             if isinstance(writer, asyncio.StreamWriter) and writer.transport.get_write_buffer_size():

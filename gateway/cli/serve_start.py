@@ -10,7 +10,7 @@ import msgspec
 
 from gateway import telemetry
 from gateway.cli import EXIT_FAULT, config_option, fail
-from gateway.processes import python
+from gateway.processes import allow_files, python
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.workers.crew import WorkersDidNotStart
 from gateway.workers.plan import Plan, count
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gateway.configuration import Loaded
 
 _MOST_WORKERS = 64
+_FEW_FILES = 12_288
+"""Under this, five thousand people with a connection to an application each do not find room in one process."""
 
 
 class _Count(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -52,6 +54,14 @@ def serve(
 ) -> None:
     """Run the gateway until SIGTERM; SIGHUP reloads the configuration, SIGUSR2 replaces the workers one by one."""
     telemetry.configure()
+    files = allow_files()
+    if files < _FEW_FILES and seat is None and supervise is None:
+        telemetry.log().warning(
+            "few_open_files",
+            limit=files,
+            connections=files // 2,
+            mend="raise the hard limit: LimitNOFILE=65536 in the unit, or ulimit -Hn 65536",
+        )
     if supervise is not None:
         _supervise(supervise)
         return

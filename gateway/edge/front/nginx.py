@@ -145,7 +145,7 @@ server {{
     keepalive_timeout {IDLE_TIMEOUT_S}s;
     client_header_buffer_size 2k;
     large_client_header_buffers {max(2, -(-policy.max_header_bytes // policy.max_url_bytes))} {policy.max_url_bytes};
-    client_max_body_size {policy.max_request_bytes};
+    client_max_body_size {policy.largest_request_bytes};
 
     # Pages stay nowhere on the way, and no exchange is played twice: a second try could spend or write again.
     proxy_cache off;
