@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.connection import Connection
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer, mode_servers
 from mitmproxy.proxy.layers import modes
@@ -20,6 +21,7 @@ from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
 from addons.dispatch import DirectAddons
+from addons.leaving import Leaving
 
 _MAX_AHEAD_BYTES = 262_144
 
@@ -36,6 +38,7 @@ class GateConnection(ProxyConnectionHandler):
         self._queue: deque[events.Event] = deque()
         self._pumping = False
         self._setting_up = True
+        self._leaving: Leaving = master.leaving
         self._waiting: set[asyncio.Task[None]] = set()
         self._opening = 0
         self._ahead_bytes = 0
@@ -128,6 +131,15 @@ class GateConnection(ProxyConnectionHandler):
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         return asyncio_utils.create_task(work, name=name, keep_ref=False, client=self.client.peername)
+
+    async def handle_connection(self, connection: Connection) -> None:
+        """Serve one connection to its end, and see its last bytes off."""
+        writer = self.transports[connection].writer
+        try:
+            await super().handle_connection(connection)
+        finally:
+            if isinstance(writer, asyncio.StreamWriter):
+                self._leaving.take(writer)
 
     async def drain_writers(self) -> None:
         """Wait while a peer is slow to read; when nobody is, there is nothing to wait for.

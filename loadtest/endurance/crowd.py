@@ -175,6 +175,8 @@ async def read_nothing(line: Line, target: str, slow: Slow, until_s: float, held
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     writer.write(line.head("GET", target))
     client_port, began_s = writer.get_extra_info("sockname")[1], time.monotonic()
+    while not held(client_port) and time.monotonic() < until_s:  # noqa: ASYNC110 - until it is taken from the port
+        await asyncio.sleep(_LOOK_AGAIN_S)
     while time.monotonic() < until_s:
         await asyncio.sleep(_LOOK_AGAIN_S)
         if not held(client_port):

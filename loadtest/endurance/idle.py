@@ -12,6 +12,7 @@ from gateway.demo.children import Child
 from loadtest.endurance import crowd, memory
 from loadtest.endurance.acts import act
 from loadtest.endurance.line import download, upload
+from loadtest.endurance.mixed import LET_CLOSE_S
 from loadtest.endurance.person import Person
 from loadtest.endurance.site import Site, allow_files, raise_app, raise_site
 from loadtest.endurance.tally import Tally
@@ -121,7 +122,9 @@ async def _play(site: Site, plan: Plan, seen: Seen, progress: Callable[[float, s
         _judge_slow(plan, seen)
         for one in idle:
             one.transport.abort()  # type: ignore[attr-defined]
-        await asyncio.sleep(0.6)
+        for person in people:
+            await person.hang_up()
+        await asyncio.sleep(_SAMPLE_S + LET_CLOSE_S)
     finally:
         sampling.cancel()
 

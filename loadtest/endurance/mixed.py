@@ -22,6 +22,8 @@ INSPECTING = frozenset({"gateway", "worker", "supervisor", "edge"})
 """What may not grow. The store holds what it is there to hold: whom each account saw."""
 GROWTH_MB, GROWTH_SHARE = 12.0, 0.08
 """What a site may grow by after the warm-up, whichever is more."""
+LET_CLOSE_S = 0.1
+"""What was closed is gone by then."""
 _LOCKED = "contenue"
 
 
@@ -102,6 +104,7 @@ async def _play(runs: list[Run], plan: Plan, progress: Callable[[float, str], No
             group.create_task(_reload(one, plan, end_s))
             group.create_task(_sample(one, plan, began_s, end_s))
         group.create_task(_tell(runs, plan, end_s, progress))
+    await asyncio.sleep(LET_CLOSE_S)
 
 
 async def _live(person: Person, plan: Plan, end_s: float) -> None:
@@ -139,6 +142,8 @@ async def _be_contained(person: Person, plan: Plan, end_s: float) -> None:
                 cut = await socket.read_message() is None
         except TimeoutError:
             cut = False
+        finally:
+            socket.close()
         person.tally.judge(None if cut else f"{person.site.name}: a socket outlived the lock of its account")
         await person.must_be_out(before)
         code, said = await person.site.types("account", "unlock", person.login, "--reason", "endurance")
