@@ -36,7 +36,7 @@ def test_idle_and_slow_clients_and_large_bodies_cost_little_memory() -> None:
     """O04 Others are served meanwhile, and neither a large upload nor a large download is held."""
     # Naive: a body that is held adds its 64 MB, and the upload is refused at the bound of what is held.
     plan = idle.Plan(
-        None, connections=300, slow=20, upload_bytes=64 << 20, download_bytes=64 << 20, seconds=3
+        None, connections=300, slow=20, upload_bytes=64 << 20, download_bytes=64 << 20, seconds=2
     )
     told: dict[str, Any] = idle.run(plan, _ignore)
     assert _figures(told) == (0, 0, [])
