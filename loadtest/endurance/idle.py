@@ -19,7 +19,8 @@ from loadtest.endurance.tally import Tally
 
 BOUND_MB = 600.0
 IDLE_S = 60.0
-"""A connection without a word is closed after so long (`addons.master.DoorSettings`)."""
+"""A connection without a word is closed after so long (`addons.master.DoorSettings`); who then reads nothing of what
+waits is given up after half of it more (`addons.leaving`)."""
 HEAD_S, BODY_S = 10.0, 300.0
 """A head, and a body, may take so long (`addons.wire.WireBounds`)."""
 _SLACK_S = 25.0
@@ -203,7 +204,7 @@ def _judge_idle(idle: list[crowd.Silent], plan: Plan, seen: Seen) -> None:
 
 def _judge_slow(plan: Plan, seen: Seen) -> None:
     """What never ends is ended at its bound, and who reads in drops is served on."""
-    bounds = {"head": HEAD_S, "stalled reader": IDLE_S, "body": BODY_S, "upload": BODY_S}
+    bounds = {"head": HEAD_S, "stalled reader": IDLE_S * 1.5, "body": BODY_S, "upload": BODY_S}
     for kind, after_s in sorted(seen.slow.ended.items()):
         bound_s = bounds.get(kind)
         ends = [one for one in after_s if one is not None]
@@ -212,9 +213,12 @@ def _judge_slow(plan: Plan, seen: Seen) -> None:
             if ends:
                 seen.faults.append(f"{len(ends)} slow readers were cut off, one after {min(ends):.1f} s")
             continue
-        if any(one < bound_s * 0.9 for one in ends):
+        if ends and min(ends) < bound_s * 0.9:
             seen.faults.append(f"{kind}: one was ended after {min(ends):.1f} s, {bound_s:g} s are allowed")
-        if plan.seconds >= bound_s + _SLACK_S and (
-            len(ends) < len(after_s) or max(ends) > bound_s + _SLACK_S
-        ):
-            seen.faults.append(f"{kind}: {len(after_s) - len(ends)} of {len(after_s)} were never ended")
+        if plan.seconds >= bound_s + _SLACK_S:
+            if len(ends) < len(after_s):
+                seen.faults.append(f"{kind}: {len(after_s) - len(ends)} of {len(after_s)} were never ended")
+            elif max(ends) > bound_s + _SLACK_S:
+                seen.faults.append(
+                    f"{kind}: one was ended after {max(ends):.1f} s only, {bound_s:g} s are allowed"
+                )

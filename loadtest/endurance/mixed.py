@@ -5,25 +5,25 @@ import json
 import random
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.demo.children import Child
 from loadtest.bench.edge_site import program
-from loadtest.endurance import memory
+from loadtest.endurance import content, memory
 from loadtest.endurance.acts import act, open_socket
+from loadtest.endurance.line import Line
+from loadtest.endurance.outcome import Run, settle, told_of
 from loadtest.endurance.person import Person
-from loadtest.endurance.site import Site, allow_files, raise_app, raise_site
+from loadtest.endurance.site import allow_files, raise_app, raise_site
 from loadtest.endurance.tally import Tally
 
-INSPECTING = frozenset({"gateway", "worker", "supervisor", "edge"})
-"""What may not grow. The store holds what it is there to hold: whom each account saw."""
-GROWTH_MB, GROWTH_SHARE = 12.0, 0.08
-"""What a site may grow by after the warm-up, whichever is more."""
+MOST_HEADS = 2_048
+"""So many request heads a process remembers at most (`addons.heads`): that is filled first, since it is no growth."""
 LET_CLOSE_S = 0.1
 """What was closed is gone by then."""
+_FILLING = 8
 _LOCKED = "contenue"
 
 
@@ -36,23 +36,11 @@ class Plan:
     people: int = 10
     think_s: float = 0.6
     session_s: tuple[float, float] = (10.0, 50.0)
-    sample_s: float = 5.0
+    most_sample_s: float = 5.0
     reload_s: float = 11.0
     lock_s: float = 20.0
     judge_growth: bool = True
-
-
-@dataclass
-class Run:
-    """One gateway, its people, and what was seen."""
-
-    site: Site
-    tally: Tally
-    samples: memory.Samples = field(default_factory=memory.Samples)
-    reloads: int = 0
-    served: int = 0
-    audited: int = 0
-    faults: list[str] = field(default_factory=list)
+    """Fill what a process remembers first, and look at what it holds beyond that."""
 
 
 def doors_here() -> tuple[str, ...]:
@@ -80,18 +68,21 @@ def run(plan: Plan, progress: Callable[[float, str], None]) -> dict[str, object]
                 one.faults += one.site.stop()
             for child in children:
                 child.stop(5.0)
-        asyncio.run(_settle(runs, plan))
-    return _told(runs, plan)
+        asyncio.run(settle(runs, judge_growth=plan.judge_growth))
+    return told_of(runs, plan.minutes)
 
 
 def _raise(door: str, folder: Path, app_port: int, plan: Plan) -> Run:
     workers = {"alone": None, "workers-1": 1}.get(door, 2)
     logins = [f"{door}.{number}" for number in range(plan.people)] + [f"{door}.{_LOCKED}"]
     site = raise_site(door, folder / door, app_port, logins, workers=workers, with_edge=door == "edge")
-    return Run(site, Tally())
+    return Run(site, Tally(), workers or 1)
 
 
 async def _play(runs: list[Run], plan: Plan, progress: Callable[[float, str], None]) -> None:
+    if plan.judge_growth:
+        progress(0.0, "filling what the processes remember")
+        await asyncio.gather(*(_fill(one) for one in runs))
     began_s = time.monotonic()
     end_s = began_s + plan.minutes * 60
     async with asyncio.TaskGroup() as group:
@@ -105,6 +96,23 @@ async def _play(runs: list[Run], plan: Plan, progress: Callable[[float, str], No
             group.create_task(_sample(one, plan, began_s, end_s))
         group.create_task(_tell(runs, plan, end_s, progress))
     await asyncio.sleep(LET_CLOSE_S)
+
+
+async def _fill(one: Run) -> None:
+    """Ask, as a stranger, with heads of which no two are alike: for a record, and for a page that the edge may pass."""
+
+    async def ask(first: int) -> None:
+        line = Line(one.site.port, tls=one.site.tls)
+        for number in range(first, one.workers * MOST_HEADS * 5 // 4, _FILLING):
+            for target in (f"/dossiers/{content.RESERVED[0]}", "/aide") if one.site.edge else ("/aide",):
+                got = await line.request("GET", target, (("X-Number", f"{number:09}"),))
+                right = got.status == 303 and got.header("location") == "/connexion"
+                one.tally.judge(
+                    None if right else f"{one.site.name}: a stranger got {got.status} at {target}"
+                )
+        await line.close()
+
+    await asyncio.gather(*(ask(first) for first in range(_FILLING)))
 
 
 async def _live(person: Person, plan: Plan, end_s: float) -> None:
@@ -174,7 +182,7 @@ async def _reload(one: Run, plan: Plan, end_s: float) -> None:
 async def _sample(one: Run, plan: Plan, began_s: float, end_s: float) -> None:
     while time.monotonic() < end_s:
         one.samples.taken.append((time.monotonic() - began_s, memory.held_mb(one.site.pids())))
-        await asyncio.sleep(plan.sample_s)
+        await asyncio.sleep(min(plan.most_sample_s, plan.minutes))
 
 
 async def _tell(runs: list[Run], plan: Plan, end_s: float, progress: Callable[[float, str], None]) -> None:
@@ -191,51 +199,3 @@ async def _tell(runs: list[Run], plan: Plan, end_s: float, progress: Callable[[f
 
 def _off(one: Run) -> int:
     return one.tally.wrong + one.tally.failed + len(one.faults)
-
-
-async def _settle(runs: list[Run], plan: Plan) -> None:
-    """Compare with the logs, now that all of them are closed, and verify those."""
-    for one in runs:
-        name = one.site.name
-        found = one.site.compared(one.tally.received)
-        one.served, one.audited = found.served, found.audited
-        one.faults += [f"{name}: received, not recorded: {who} {len(ids)}" for who, ids in found.unaudited]
-        one.faults += [f"{name}: recorded, not received: {who} {len(ids)}" for who, ids in found.unserved]
-        code, said = await one.site.types("audit", "verify")
-        if code:
-            one.faults.append(f"{name}: audit verify left with {code}: {said[:300]}")
-        if plan.judge_growth:
-            grown = memory.growth(one.samples.totals(INSPECTING))
-            if grown.last_mb - grown.first_mb > max(GROWTH_MB, grown.first_mb * GROWTH_SHARE):
-                one.faults.append(f"{name}: memory grew from {grown.first_mb:.1f} to {grown.last_mb:.1f} MB")
-
-
-def _told(runs: list[Run], plan: Plan) -> dict[str, object]:
-    total = memory.Growth(0.0, 0.0, 0.0, 0.0)
-    sites, acts = {}, Counter[str]()
-    for one in runs:
-        grown = memory.growth(one.samples.totals(INSPECTING))
-        total = memory.Growth(
-            total.first_mb + grown.first_mb, total.last_mb + grown.last_mb,
-            total.most_mb + grown.most_mb, total.mb_an_hour + grown.mb_an_hour,
-        )  # fmt: skip
-        acts += one.tally.acts
-        sites[one.site.name] = {
-            "requests": one.tally.requests, "wrong": one.tally.wrong, "failed": one.tally.failed,
-            "served": one.served, "audited": one.audited, "reloads": one.reloads,
-            "mb_first": round(grown.first_mb, 1), "mb_last": round(grown.last_mb, 1),
-            "mb_most": round(grown.most_mb, 1), "mb_an_hour": round(grown.mb_an_hour, 1),
-            "mb_by_process": {kind: round(mb, 1) for kind, mb in sorted(one.samples.taken[-1][1].items())},
-        }  # fmt: skip
-    return {
-        "minutes": plan.minutes,
-        **{key: sum(getattr(one.tally, key) for one in runs) for key in ("requests", "wrong", "failed")},
-        "served": sum(one.served for one in runs),
-        "audited": sum(one.audited for one in runs),
-        "mb_first": round(total.first_mb, 1),
-        "mb_last": round(total.last_mb, 1),
-        "mb_an_hour": round(total.mb_an_hour, 1),
-        "acts": dict(acts.most_common()),
-        "sites": sites,
-        "faults": [words for one in runs for words in (*one.tally.told, *one.faults)],
-    }
