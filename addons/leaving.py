@@ -39,10 +39,10 @@ class Leaving:
     async def _see_off(self, writer: asyncio.StreamWriter) -> None:
         closed = spawn(_until_closed(writer), "connection closed")
         try:
-            waits = _waiting_bytes(writer)
+            waits = waiting_bytes(writer)
             while not closed.done():
                 await asyncio.wait({closed}, timeout=self._patience_s)
-                before, waits = waits, _waiting_bytes(writer)
+                before, waits = waits, waiting_bytes(writer)
                 if waits == before:
                     writer.transport.abort()
                     return
@@ -56,7 +56,7 @@ async def _until_closed(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-def _waiting_bytes(writer: asyncio.StreamWriter) -> int:
+def waiting_bytes(writer: asyncio.StreamWriter) -> int:
     """Return what was written and the peer has not acknowledged: what waits here, and what waits in the system.
 
     The system's buffers alone are some megabytes, which a slow reader takes minutes for (tcp(7), SIOCOUTQ).

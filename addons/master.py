@@ -41,8 +41,8 @@ class PortRefusedError(OSError):
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
     """Where the door stands. *listen_port* 0 takes a free one. Both PEM files, or neither for plain HTTP
-    behind a proxy that ends TLS. *idle_timeout_s* closes silent connections; half of it is how long one that is closed
-    may go without reading what was written to it."""
+    behind a proxy that ends TLS. *idle_timeout_s* closes silent connections; half of it is how long somebody
+    may go without reading any of what was written, before it is given up."""
 
     listen_host: str = "127.0.0.1"
     listen_port: int = 8443

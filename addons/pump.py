@@ -21,7 +21,7 @@ from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
 from addons.dispatch import DirectAddons
-from addons.leaving import Leaving
+from addons.leaving import Leaving, waiting_bytes
 
 _MAX_AHEAD_BYTES = 262_144
 
@@ -140,6 +140,33 @@ class GateConnection(ProxyConnectionHandler):
         finally:
             if isinstance(writer, asyncio.StreamWriter):
                 self._leaving.take(writer)
+
+    async def on_timeout(self) -> None:
+        """Close a connection on which nothing happens, unless somebody reads what was written.
+
+        The system's buffers hold megabytes: a slow reader is busy with them for minutes while nothing happens here.
+        """
+        watchdog = self.timeout_watchdog
+        seen = watchdog.last_activity
+        while (read_on := await self._is_read_on()) or watchdog.last_activity != seen or watchdog.blocker:
+            seen = watchdog.last_activity
+            await asyncio.sleep(0 if read_on else watchdog.timeout)
+        for writer in self._writers():
+            if waiting_bytes(writer):
+                writer.transport.abort()
+        await super().on_timeout()
+
+    async def _is_read_on(self) -> bool:
+        """Tell whether a peer takes some of what it was sent, within half of the time that ends a silent connection."""
+        waits = sum(map(waiting_bytes, self._writers()))
+        if not waits:
+            return False
+        await asyncio.sleep(self.timeout_watchdog.timeout / 2)
+        return sum(map(waiting_bytes, self._writers())) != waits
+
+    def _writers(self) -> list[asyncio.StreamWriter]:
+        found = (transport.writer for transport in self.transports.values())
+        return [writer for writer in found if isinstance(writer, asyncio.StreamWriter)]
 
     async def drain_writers(self) -> None:
         """Wait while a peer is slow to read; when nobody is, there is nothing to wait for.

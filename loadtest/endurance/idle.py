@@ -19,8 +19,8 @@ from loadtest.endurance.tally import Tally
 
 BOUND_MB = 600.0
 IDLE_S = 60.0
-"""A connection without a word is closed after so long (`addons.master.DoorSettings`); who then reads nothing of what
-waits is given up after half of it more (`addons.leaving`)."""
+"""A connection without a word is closed after so long (`addons.master.DoorSettings`); who asked for something, and
+reads nothing of it, after half of it more."""
 HEAD_S, BODY_S = 10.0, 300.0
 """A head, and a body, may take so long (`addons.wire.WireBounds`)."""
 _SLACK_S = 25.0

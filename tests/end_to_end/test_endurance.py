@@ -21,7 +21,7 @@ def test_mixed_traffic_gets_no_wrong_answer() -> None:
         people=3,
         think_s=0.03,
         session_s=(60, 60),
-        sample_s=0.3,
+        most_sample_s=0.3,
         reload_s=1,
         judge_growth=False,
     )
