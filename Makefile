@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check scope-check test bench bench-audit bench-scraping lint format lock clean
+.PHONY: help demo demo-check scope-check test bench bench-audit bench-scraping endurance lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ test: lint ## every check and every test
 
 bench: $(READY) ## requests a second, latency and cost beside their yardsticks; ONLY=a,d for parts, SHORT=1; JSON at the end
 	@exec $(BIN)/python -m loadtest.bench --figures docs $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
+
+endurance: $(READY) ## many people for MINUTES (10), every answer checked, memory watched; then idle and slow clients; JSON at the end
+	@$(BIN)/python -m loadtest.endurance mixed --minutes $(or $(MINUTES),10)
+	@exec $(BIN)/python -m loadtest.endurance idle
 
 bench-audit: $(READY) ## make a trail of EVENTS (10000000) and tell what an auditor waits; one JSON line at the end
 	@exec $(BIN)/python -m loadtest.bench_audit --events $(or $(EVENTS),10000000)

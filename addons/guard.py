@@ -126,11 +126,37 @@ class Guard:
             if refused is not None:
                 self._answer(flow, refused)
                 return
+        longest = _upload_bytes(exchange)
+        if longest is not None and not body_read:
+            if _declared_bytes(exchange) > longest:
+                self._answer(flow, self.engine.refuse(exchange, Reason.MALFORMED_REQUEST, 413))
+                return
+            # The verdict is there before the body is, and nothing of it is read: it goes on as it comes.
+            flow.request.stream = self._bounded(flow, exchange, longest)
         flows.send_on(flow, visit.admitted, action, upgrade=visit.upgrade)
         choose(flow, exchange.app.upstream)
         if visit.upgrade:
             mark_upgrade(flow)
         mark(flow, FORWARD)
+
+    def _bounded(
+        self, flow: http.HTTPFlow, exchange: Exchange, longest: int
+    ) -> Callable[[bytes], bytes | list[bytes]]:
+        """Count an upload that declared no length; one that grows too long is broken off, for both sides to see."""
+        left = longest
+
+        def count(chunk: bytes) -> bytes | list[bytes]:
+            nonlocal left
+            left -= len(chunk)
+            if left >= 0:
+                return chunk
+            if not exchange.cut:
+                exchange.cut = True
+                self.engine.refuse(exchange, Reason.MALFORMED_REQUEST, 413)
+                cut(flow)
+            return []
+
+        return count
 
     def _judge_upgrade(self, visit: _Visit, exchange: Exchange) -> Answer | None:
         """Allow a WebSocket only on a route that says so, for a full session, from a page of the same origin."""
@@ -309,6 +335,15 @@ class Guard:
                 # What ended meanwhile is left alone: its connection may carry another request by now.
                 if (exchange.cut or not welcome) and flow_id in self._long_lived:
                     self._cut(flow, exchange)
+
+
+def _upload_bytes(exchange: Exchange) -> int | None:
+    route = exchange.match.route if exchange.match is not None else None
+    return route.max_upload_bytes if route is not None else None
+
+
+def _declared_bytes(exchange: Exchange) -> int:
+    return int(exchange.facts.header("content-length") or 0)
 
 
 def _calm(status: int) -> Answer:

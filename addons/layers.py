@@ -30,6 +30,8 @@ class StrictHttpStream(http_layers.HttpStream):
             return
         if self.flow.response is not None:
             yield from self._answer_early(self.flow.response)
+        elif self._held_bytes() > self.wire.bounds.max_request_bytes:
+            yield from self._refuse_size()
         elif expects:
             go_on = http.Response.make(100)
             go_on.headers.clear()
@@ -53,10 +55,36 @@ class StrictHttpStream(http_layers.HttpStream):
         yield from self.send_response()
         self.client_state = self.state_errored
 
+    def _held_bytes(self) -> int:
+        """Return how much of the request's body will be held, as far as its head tells."""
+        if self.client_state != self.state_consume_request_body:
+            return 0
+        try:
+            return int(self.flow.request.headers.get("content-length", "0"))
+        except ValueError:
+            return 0  # The wire refuses what is no number; what is held is counted all the same.
+
+    def _refuse_size(self) -> Commands:
+        fault = "request too large"
+        self.flow.error = mitm_flow.Error(fault)
+        yield http_hooks.HttpErrorHook(self.flow)
+        code = http_events.ErrorCode.REQUEST_TOO_LARGE
+        yield http_layers.SendHttp(
+            http_events.ResponseProtocolError(self.stream_id, fault, code), self.context.client
+        )
+        self.client_state = self.state_errored
+        self.request_body_buf.clear()  # type: ignore[no-untyped-call]
+        self.flow.live = False
+
     def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
         """Bound uploads as they come, and answers by what was buffered: not those that are streamed."""
         if request:
-            return (yield from super().check_body_size(request))
+            # Before the verdict nobody knows which bound holds; what arrives meanwhile is bounded by the pump.
+            held = self.client_state == self.state_consume_request_body
+            if not held or len(self.request_body_buf) <= self.wire.bounds.max_request_bytes:
+                return False
+            yield from self._refuse_size()
+            return True
         if len(self.response_body_buf) <= self.wire.bounds.max_response_bytes:
             return False
         fault = ANSWER_TOO_LARGE

@@ -18,6 +18,7 @@ from mitmproxy.proxy.mode_servers import ServerInstance
 
 import addons.pump  # noqa: F401 - connections of this master are worked off by it
 from addons.dispatch import DirectAddons
+from addons.leaving import Leaving
 from addons.listener import Listener, server_context
 from addons.sentinel import Sentinel
 from addons.upstreams import Upstreams
@@ -40,7 +41,8 @@ class PortRefusedError(OSError):
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
     """Where the door stands. *listen_port* 0 takes a free one. Both PEM files, or neither for plain HTTP
-    behind a proxy that ends TLS. *idle_timeout_s* closes silent connections."""
+    behind a proxy that ends TLS. *idle_timeout_s* closes silent connections; half of it is how long somebody
+    may go without reading any of what was written, before it is given up."""
 
     listen_host: str = "127.0.0.1"
     listen_port: int = 8443
@@ -71,7 +73,8 @@ def hardened_options(settings: DoorSettings) -> dict[str, object]:
         "validate_inbound_headers": True,
         "stream_large_bodies": None,
         "store_streamed_bodies": False,
-        "body_size_limit": str(settings.bounds.max_request_bytes),
+        # Bodies are bounded by `layers`, according to their door.
+        "body_size_limit": None,
         "tcp_timeout": settings.idle_timeout_s,
         "upstream_cert": False,
         "ssl_insecure": False,
@@ -95,6 +98,7 @@ class GateMaster(Master):
             context = server_context(settings.certificate_file, settings.key_file)
         self.upstreams = Upstreams(upstreams)
         self.wire = Wire(settings.bounds)
+        self.leaving = Leaving(settings.idle_timeout_s / 2)
         for addon in addons:
             self.wire.refused = getattr(addon, "wire_refused", self.wire.refused)
         _hush()
@@ -209,7 +213,7 @@ class GateMaster(Master):
         await self._proxyserver.servers.update([])
         began = asyncio.get_running_loop().time()
         deadline = began + longest_s
-        while self.connections and asyncio.get_running_loop().time() < deadline:
+        while (self.connections or self.leaving) and asyncio.get_running_loop().time() < deadline:
             if asyncio.get_running_loop().time() - began >= idle_s:
                 self._close_idle()
             await asyncio.sleep(_POLL_S)
@@ -217,13 +221,15 @@ class GateMaster(Master):
         for handler in cut:
             if handler.client in handler.transports:
                 handler.close_connection(handler.client)
+        gone = self.leaving.give_up()
         deadline += _LINGER_S
         # mitmproxy tells nobody when the last task of a connection has ended.
         while self._proxyserver.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_S)
+        self.leaving.give_up()
         self.shutdown()  # type: ignore[no-untyped-call]
         await self.wait_closed()
-        return len(cut)
+        return len(cut) + gone
 
     def _close_idle(self) -> None:
         busy = {server.conn.id for server in list(self.wire.servers) if not server.idle}

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from mitmproxy import http
+from mitmproxy.connection import Connection
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer, mode_servers
 from mitmproxy.proxy.layers import modes
@@ -20,6 +21,9 @@ from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
 from addons.dispatch import DirectAddons
+from addons.leaving import Leaving, waiting_bytes
+
+_MAX_AHEAD_BYTES = 262_144
 
 _log = logging.getLogger("mitmproxy.proxy.server")
 
@@ -34,11 +38,26 @@ class GateConnection(ProxyConnectionHandler):
         self._queue: deque[events.Event] = deque()
         self._pumping = False
         self._setting_up = True
+        self._leaving: Leaving = master.leaving
         self._waiting: set[asyncio.Task[None]] = set()
+        self._opening = 0
+        self._ahead_bytes = 0
+        self._caught_up = asyncio.Event()
 
     async def server_event(self, event: events.Event) -> None:
         """Work *event* off, and whatever it leads to that needs no waiting."""
+        if self._waiting or self._opening:
+            if isinstance(event, events.DataReceived):
+                self._ahead_bytes += len(event.data)
+            elif isinstance(event, events.OpenConnectionCompleted):
+                self._opening -= 1
+                self._catch_up()
         self.feed(event)
+
+    def _catch_up(self) -> None:
+        if not self._waiting and not self._opening:
+            self._ahead_bytes = 0
+            self._caught_up.set()
 
     def feed(self, event: events.Event) -> None:
         """Work *event* off; within the working-off of another one it waits for its turn."""
@@ -88,6 +107,7 @@ class GateConnection(ProxyConnectionHandler):
 
     def _hook_ended(self, task: "asyncio.Task[None]") -> None:
         self._waiting.discard(task)
+        self._catch_up()
         watchdog = self.timeout_watchdog
         watchdog.blocker -= 1
         if watchdog.blocker == 0:
@@ -96,6 +116,7 @@ class GateConnection(ProxyConnectionHandler):
 
     def _obey(self, command: commands.Command) -> None:
         if isinstance(command, commands.OpenConnection):
+            self._opening += 1
             opening = self._task(self.open_connection(command), "server connection")
             self.transports[command.connection] = ConnectionIO(handler=opening)
         elif isinstance(command, commands.RequestWakeup):
@@ -111,8 +132,50 @@ class GateConnection(ProxyConnectionHandler):
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         return asyncio_utils.create_task(work, name=name, keep_ref=False, client=self.client.peername)
 
+    async def handle_connection(self, connection: Connection) -> None:
+        """Serve one connection to its end, and see its last bytes off."""
+        writer = self.transports[connection].writer
+        try:
+            await super().handle_connection(connection)
+        finally:
+            if isinstance(writer, asyncio.StreamWriter):
+                self._leaving.take(writer)
+
+    async def on_timeout(self) -> None:
+        """Close a connection on which nothing happens, unless somebody reads what was written.
+
+        The system's buffers hold megabytes: a slow reader is busy with them for minutes while nothing happens here.
+        """
+        watchdog = self.timeout_watchdog
+        seen = watchdog.last_activity
+        while (read_on := await self._is_read_on()) or watchdog.last_activity != seen or watchdog.blocker:
+            seen = watchdog.last_activity
+            await asyncio.sleep(0 if read_on else watchdog.timeout)
+        for writer in self._writers():
+            if waiting_bytes(writer):
+                writer.transport.abort()
+        await super().on_timeout()
+
+    async def _is_read_on(self) -> bool:
+        """Tell whether a peer takes some of what it was sent, within half of the time that ends a silent connection."""
+        waits = sum(map(waiting_bytes, self._writers()))
+        if not waits:
+            return False
+        await asyncio.sleep(self.timeout_watchdog.timeout / 2)
+        return sum(map(waiting_bytes, self._writers())) != waits
+
+    def _writers(self) -> list[asyncio.StreamWriter]:
+        found = (transport.writer for transport in self.transports.values())
+        return [writer for writer in found if isinstance(writer, asyncio.StreamWriter)]
+
     async def drain_writers(self) -> None:
-        """Wait while a peer is slow to read; when nobody is, there is nothing to wait for."""
+        """Wait while a peer is slow to read; when nobody is, there is nothing to wait for.
+
+        What arrives while a hook or a connection is waited for is queued: past a bound no more of it is read.
+        """
+        while self._ahead_bytes > _MAX_AHEAD_BYTES:
+            self._caught_up.clear()
+            await self._caught_up.wait()
         for transport in self.transports.values():
             writer = transport.writer
             if isinstance(writer, asyncio.StreamWriter) and writer.transport.get_write_buffer_size():

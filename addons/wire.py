@@ -46,7 +46,8 @@ APP_SILENT = "no answer in time"
 class WireBounds:
     """What one connection may cost. Sizes in bytes, times in seconds.
 
-    *head_timeout_s* runs from a head's first byte to its last, *body_timeout_s* over a whole body.
+    *head_timeout_s* runs from a head's first byte to its last, *body_timeout_s* over a whole body; one that may be
+    longer than *max_request_bytes* has a second more for each *least_upload_bytes_s* that came beyond them.
     *answer_timeout_s* is how long the app may take to begin its answer; it is told in steps of the first.
     *max_drain_bytes* is what is still read of an upload that was already answered.
     """
@@ -57,6 +58,7 @@ class WireBounds:
     body_timeout_s: float = 300.0
     answer_timeout_s: float = 50.0
     max_request_bytes: int = 64_000_000
+    least_upload_bytes_s: int = 50_000
     max_response_bytes: int = 64_000_000
     max_upstream_head_bytes: int = 131_072
     max_drain_bytes: int = 1_000_000
@@ -126,6 +128,7 @@ class StrictHttp1Server(Http1Server):
         self._watched: tuple[str, int] | None = None
         self._ticks = 0
         self._drained_bytes = 0
+        self._body_bytes = 0
         wire.servers.add(self)
 
     @property
@@ -144,6 +147,7 @@ class StrictHttp1Server(Http1Server):
         if phase is not None and not self._ticking:
             if self._watched != phase:
                 self._watched, self._ticks = phase, 0
+                self._body_bytes = 0
             self._ticking = True
             yield commands.RequestWakeup(self.wire.bounds.head_timeout_s)
 
@@ -163,7 +167,9 @@ class StrictHttp1Server(Http1Server):
             return
         self._ticks += 1
         bounds = self.wire.bounds
-        longest_s = {"body": bounds.body_timeout_s, "answer": bounds.answer_timeout_s}.get(phase[0], 0.0)
+        beyond = max(0, self._body_bytes - bounds.max_request_bytes)
+        body_s = bounds.body_timeout_s + beyond / bounds.least_upload_bytes_s
+        longest_s = {"body": body_s, "answer": bounds.answer_timeout_s}.get(phase[0], 0.0)
         if self._ticks * bounds.head_timeout_s >= longest_s:
             yield from self._give_up(504 if phase[0] == "answer" else 408)
 
@@ -250,6 +256,8 @@ class StrictHttp1Server(Http1Server):
     def read_body(self, event: events.Event) -> Commands:
         if isinstance(self.body_reader, ChunkedReader):
             self.body_reader = cast("Any", _WithoutTrailers(self.body_reader, refuse=True))
+        if isinstance(event, events.DataReceived):
+            self._body_bytes += len(event.data)
         if self.response_done and isinstance(event, events.DataReceived):
             self._drained_bytes += len(event.data)
             if self._drained_bytes > self.wire.bounds.max_drain_bytes:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 _PR_SET_PDEATHSIG = 1
 _OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+MOST_FILES = 65_536
+"""Open files that are asked for: a connection is one, and one more where it has a connection to an application."""
 
 
 def python() -> list[str]:
@@ -45,6 +47,19 @@ def bound_to_us(with_signal: int = signal.SIGTERM, *, may_dump: bool = True) -> 
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     return bind
+
+
+def allow_files(wanted: int = MOST_FILES) -> int:
+    """Let this process, and those it begins, hold so many files open, or as many as it may; return how many.
+
+    Shells give 1 024 where the system allows far more (getrlimit(2), RLIMIT_NOFILE).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return wanted if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 @dataclass(slots=True)

@@ -112,6 +112,31 @@ class App:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
+    async def _body(self, reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+        """Return a request's body; every piece of it is remembered as it comes."""
+        if "chunked" not in headers.get("transfer-encoding", ""):
+            return await self._piece(reader, int(headers.get("content-length", "0")))
+        body = b""
+        while True:
+            line = await reader.readline()
+            self.bytes += line
+            if not line:
+                raise asyncio.IncompleteReadError(b"", None)
+            piece = await self._piece(reader, int(line, 16) + 2)
+            if piece == b"\r\n":
+                return body
+            body += piece[:-2]
+
+    async def _piece(self, reader: asyncio.StreamReader, length: int) -> bytes:
+        found = b""
+        while len(found) < length:
+            data = await reader.read(length - len(found))
+            if not data:
+                raise asyncio.IncompleteReadError(found, length)
+            self.bytes += data
+            found += data
+        return found
+
     def paths(self) -> list[str]:
         """Return the paths asked for, in order."""
         return [seen.path for seen in self.seen]
@@ -128,9 +153,7 @@ class App:
                     (name.lower(), value.strip())
                     for name, _, value in (line.partition(":") for line in lines[1:] if line)
                 )
-                length = int(dict(headers).get("content-length", "0"))
-                body = await reader.readexactly(length) if length else b""
-                self.bytes += body
+                body = await self._body(reader, dict(headers))
                 path, _, query = target.partition("?")
                 seen = Seen(method, path, query, headers, body)
                 self.seen.append(seen)

@@ -11,7 +11,7 @@ import msgspec
 from gateway import telemetry
 from gateway.cli import EXIT_FAULT, config_option, fail
 from gateway.dependencies import DependenciesRefused, refuse_known_faults
-from gateway.processes import ecluse
+from gateway.processes import allow_files, ecluse
 from gateway.valkey.embedded import EmbeddedFailed
 from gateway.workers.crew import WorkersDidNotStart
 from gateway.workers.plan import Plan, count
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.configuration import Loaded
 
 _MOST_WORKERS = 64
+_FEW_FILES = 12_288
+"""Under this, five thousand people with a connection to an application each do not find room in one process."""
 
 
 class _Count(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -53,6 +55,14 @@ def serve(
 ) -> None:
     """Run the gateway until SIGTERM; SIGHUP reloads the configuration, SIGUSR2 replaces the workers one by one."""
     telemetry.configure()
+    files = allow_files()
+    if files < _FEW_FILES and seat is None and supervise is None:
+        telemetry.log().warning(
+            "few_open_files",
+            limit=files,
+            connections=files // 2,
+            mend="raise the hard limit: LimitNOFILE=65536 in the unit, or ulimit -Hn 65536",
+        )
     if supervise is not None:
         run_supervisor(supervise)
         return

@@ -217,7 +217,7 @@ def _check_route(at: Location, route: RouteSpec, app: AppSpec, prefix: str) -> I
         yield Problem(
             (*at, "patients"), f"a {route.kind} route names no patients", "make it record, listing or export"
         )
-    for key in ("stream", "websocket"):
+    for key in ("stream", "websocket", "max_upload_bytes"):
         if getattr(route, key) and route.kind not in _STREAMED_KINDS:
             yield Problem(
                 (*at, key), f"a {route.kind} route is inspected whole", f"take {key} out, or make it a page"

@@ -85,6 +85,7 @@ def _route(spec: RouteSpec, app_name: str) -> Route:
         sensitivity=spec.sensitivity,
         websocket=spec.websocket,
         stream=spec.stream,
+        max_upload_bytes=spec.max_upload_bytes,
         step_up=spec.step_up,
         inspect=spec.inspect,
     )

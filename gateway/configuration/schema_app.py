@@ -252,6 +252,9 @@ class RouteSpec(Spec):
     stream: bool = False
     """Pass the answer on while it arrives, for long answers that name nobody. On a page, documents (PDF, archives)
     leave only so; their bytes count."""
+    max_upload_bytes: Bytes | None = None
+    """Longest request body here, in place of `gateway.max_request_bytes`, for files sent to the app: it is passed on
+    while it arrives, and never held. A request that must be read before it is decided keeps the gateway's bound."""
     inspect: bool = False
     """Keep this page with the inspector where an edge check stands in front: its answers may hold personal data, a
     document, or a new cookie, which nobody sees behind the edge."""

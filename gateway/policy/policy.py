@@ -75,6 +75,8 @@ class StoreDown(StrEnum):
 class Route:
     """One door of an app. *methods* empty: every method the app accepts; *params* all have to hold.
 
+    *max_upload_bytes*: request bodies up to so many bytes are passed on while they arrive; None: they are held, within
+    ``Policy.max_request_bytes``.
     *inspect*: its answers are seen even where an edge check could let its requests pass.
     """
 
@@ -88,6 +90,7 @@ class Route:
     sensitivity: Sensitivity = Sensitivity.ADMINISTRATIVE
     websocket: bool = False
     stream: bool = False
+    max_upload_bytes: int | None = None
     step_up: StepUp = StepUp.OWED
     inspect: bool = False
 
@@ -221,3 +224,9 @@ class Policy:
     drain_s: int = 30
     measures: MeasureRules = field(default_factory=MeasureRules)
     pools: Pools = NO_POOLS
+
+    @property
+    def largest_request_bytes(self) -> int:
+        """Return the longest request body that any door takes."""
+        uploads = (route.max_upload_bytes or 0 for app in self.apps.values() for route in app.routes)
+        return max(self.max_request_bytes, *uploads, 0)

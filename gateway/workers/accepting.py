@@ -10,11 +10,13 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 
+from gateway import telemetry
 from gateway.clock import spawn
 
 BACKLOG = 1_024
 _LET_OTHERS_S = 0.005
 _OUT_OF_FILES_S = 0.5
+_TELL_AGAIN_S = 60.0
 _READ_AHEAD_BYTES = 65_536
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -43,6 +45,7 @@ class Acceptor:
         self.pending = 0
         """Connections taken here that no protocol has yet."""
         self._open = False
+        self._told_s = -_TELL_AGAIN_S
 
     @property
     def address(self) -> tuple[str, int]:
@@ -95,8 +98,13 @@ class Acceptor:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
-        except OSError:
+        except OSError as error:
             # Out of file handles or memory: others may have some, and here it may pass.
+            if self._loop.time() >= self._told_s + _TELL_AGAIN_S:
+                self._told_s = self._loop.time()
+                telemetry.log().error(
+                    "connection_not_taken", error=error.strerror, mend="LimitNOFILE=65536 in the unit"
+                )
             self._rest(_OUT_OF_FILES_S)
             return False
         connection.setblocking(False)

@@ -59,7 +59,7 @@ class Stage:
 
 def raise_stage(folder: Path, children: list[Child], processes: int) -> Stage:
     """Start app, inspector and a check of so many *processes*; whatever was started is added to *children*."""
-    certificate, key = _certificate(folder)
+    certificate, key = make_certificate(folder)
     behind, app_port, port = free_port(), free_port(), free_port()
     upstream = start("the upstream", ["-m", "loadtest.upstream", str(behind)], folder / "up.log")
     children.append(upstream)
@@ -87,11 +87,16 @@ def raise_stage(folder: Path, children: list[Child], processes: int) -> Stage:
     )
     children.append(edge)
     wait_until_listening(edge, edge_port)
-    _wait_until_said(edge, "edge_ready", processes)
+    wait_until_said(edge, "edge_ready", processes)
     return Stage(folder, app_port, Site.of(load(config)), edge, certificate, key)
 
 
-def _wait_until_said(child: Child, word: str, times: int, within_s: float = 60.0) -> None:
+def wait_until_said(child: Child, word: str, times: int, within_s: float = 60.0) -> None:
+    """Return once *child* has printed *word* so many times.
+
+    Raises:
+        ChildError: it ended, or did not within *within_s* seconds.
+    """
     # Its socket takes connections before its processes answer them.
     end_s = time.monotonic() + within_s
     while child.log.read_text("utf-8", "replace").count(word) < times:
@@ -210,7 +215,8 @@ server {{
 """
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Return where a certificate for localhost, good for a day, and its key were written."""
     secret = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)  # noqa: TID251 - a certificate is valid at the machine's time

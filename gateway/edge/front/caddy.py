@@ -99,7 +99,7 @@ def _app(site: Site, app: App, rules: tuple[Rule, ...]) -> str:
 \t\t@unknown not header_regexp Host (?i)^{host_pattern(app)}$
 \t\trespond @unknown 421
 \t\trequest_body {{
-\t\t\tmax_size {site.loaded.policy.max_request_bytes}
+\t\t\tmax_size {site.loaded.policy.largest_request_bytes}
 \t\t}}
 {taken}\
 {routes}\

@@ -99,6 +99,7 @@ def _secure(site: Site) -> str:
         for app, _ in site.apps
         for door in (Door.CHECK, Door.APP)
     )
+    largest = site.loaded.policy.largest_request_bytes
     names = " ".join(f"!app_{_id(app)}" for app, _ in site.apps)
     return f"""\
 frontend https
@@ -116,7 +117,7 @@ frontend https
     # It would hand control characters on as they came.
     http-request deny deny_status 400 if {{ req.hdrs -m reg '{_CONTROL}' }}
     http-request deny deny_status 421 if {names}
-    http-request deny deny_status 413 if {{ req.hdr(content-length) -m int gt {site.loaded.policy.max_request_bytes} }}
+    http-request deny deny_status 413 if {{ req.hdr(content-length) -m int gt {largest} }}
     # HTTP/2 tells of a body without a length only when it comes; a request without one is not held up.
     http-request wait-for-body time {site.times.head_s}s at-least 1 if simple
     # What a browser claims about itself is dropped here, and names that some servers read as others.

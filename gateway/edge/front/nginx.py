@@ -159,7 +159,7 @@ server {{
 
     client_body_timeout {site.times.body_pause_s}s;
     send_timeout {site.times.body_pause_s}s;
-    client_max_body_size {policy.max_request_bytes};
+    client_max_body_size {policy.largest_request_bytes};
 
     # Pages stay nowhere on the way, and no exchange is played twice: a second try could spend or write again.
     proxy_cache off;

@@ -141,6 +141,7 @@ BUSTED = [
     ("unknown_key_without_likeness", 4, "gateway.zzz", "unknown key 'zzz'", "take it out, or write "),
     ("unknown_realm", 12, "apps.demo.realm", "there is no realm 'chr'", "write one of chu, or a"),
     ("unknown_service_class", 17, "apps.demo.services[0].class", "there is no class 'nobody' i", "write one of grac"),
+    ("upload_to_record", 25, "apps.demo.routes[1].max_upload_bytes", "a record route is inspected", "take max_upload"),
     ("upstream_is_ftp", 14, "apps.demo.upstream", "scheme 'ftp' is neither http nor https", "write http://host:port"),
     ("upstream_with_credentials", 14, "apps.demo.upstream", "this address holds credentials", "write http://host:port"),
     ("upstream_with_path", 14, "apps.demo.upstream", "'http://127.0.0.1:8000/app' is more ", "write http://host:por"),

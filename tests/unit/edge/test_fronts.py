@@ -129,3 +129,15 @@ def test_the_command_writes_for_the_proxy_alone(tmp_path: Path) -> None:
     assert "# --- ecluse.lua" in printed.output
     gone = CliRunner().invoke(commands, ["config", "nginx", "--into", "/nowhere/x", "--config", str(path)])
     assert gone.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["nginx", "caddy", "haproxy"])
+def test_a_file_that_one_door_takes_passes_the_front(site: Site, name: str) -> None:
+    """What the gateway would pass on is not refused before it; which door takes how much is the gateway's to say."""
+    policy = site.loaded.policy
+    app = next(iter(policy.apps.values()))
+    longer = replace(app, routes=(replace(app.routes[0], max_upload_bytes=2_345_678_901), *app.routes[1:]))
+    changed = replace(policy, apps={**policy.apps, app.name: longer})
+    wider = replace(site, loaded=replace(site.loaded, policy=changed))
+    assert "2345678901" in "".join(WRITERS[name](wider).values())
+    assert str(policy.max_request_bytes) in "".join(WRITERS[name](site).values())
