@@ -371,7 +371,7 @@ def _time(flow: http.HTTPFlow, exchange: Exchange) -> None:
     began_s = flow.request.timestamp_end
     ended_s = flow.response.timestamp_end if flow.response is not None else None
     if began_s is not None and ended_s is not None:
-        telemetry.of(telemetry.UPSTREAM_SECONDS, exchange.app.name).observe(max(0.0, ended_s - began_s))
+        telemetry.UPSTREAM_SECONDS.by(exchange.app.name).observe(max(0.0, ended_s - began_s))
 
 
 def _is_answered(flow: http.HTTPFlow) -> bool:

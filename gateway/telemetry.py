@@ -4,18 +4,78 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Final, TextIO, cast
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 from structlog.typing import FilteringBoundLogger
 
 REGISTRY: Final = CollectorRegistry()
 
 _STORE_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.8, 1.0)
 _SLOW_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Duration:
+    """How often something took how long, in the buckets of its `Durations`."""
+
+    __slots__ = ("_bounds_s", "counts", "sum_s")
+
+    def __init__(self, bounds_s: tuple[float, ...]) -> None:
+        self._bounds_s = bounds_s
+        self.counts = [0] * (len(bounds_s) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, took_s: float) -> None:
+        """Count *took_s*."""
+        self.counts[bisect_left(self._bounds_s, took_s)] += 1
+        self.sum_s += took_s
+
+
+class Durations(Collector):
+    """A histogram of seconds with one label, or none. Counted several times in each exchange, so it takes no lock:
+    one thread counts, and whoever reads may miss what is being counted."""
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        bounds_s: tuple[float, ...],
+        label: str | None = None,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
+        self._name, self._text, self._bounds_s, self._label = name, text, bounds_s, label
+        self._by: dict[str, Duration] = {}
+        if label is None:
+            self.by("")
+        registry.register(self)
+
+    def by(self, value: str = "") -> Duration:
+        """Return what is counted for *value* of the label."""
+        found = self._by.get(value)
+        if found is None:
+            found = self._by[value] = Duration(self._bounds_s)
+        return found
+
+    def describe(self) -> Iterable[HistogramMetricFamily]:
+        """Return nothing but the name, which the registry guards."""
+        return [HistogramMetricFamily(self._name, self._text)]
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """Return what was counted so far."""
+        labels = [self._label] if self._label is not None else []
+        family = HistogramMetricFamily(self._name, self._text, labels=labels)
+        bounds = [*(str(bound) for bound in self._bounds_s), "+Inf"]
+        for value, one in list(self._by.items()):
+            counted = list(zip(bounds, accumulate(one.counts), strict=True))
+            family.add_metric([value] if labels else [], counted, one.sum_s)
+        return [family]
 
 
 def _counter(name: str, text: str, *labels: str) -> Counter:
@@ -26,9 +86,7 @@ REQUESTS = _counter("requests_total", "Requests by decision.", "app", "kind", "d
 WITHHELD = _counter("withheld_total", "Answers withheld, by the control that did so.", "app", "control")
 LOGINS = _counter("logins_total", "Logins of the apps, by outcome.", "app", "outcome")
 CODES = _counter("codes_total", "Codes typed, by outcome.", "realm", "outcome")
-STORE_SECONDS = Histogram(
-    "ecluse_store_seconds", "Time of one store call.", ("call",), buckets=_STORE_BUCKETS, registry=REGISTRY
-)
+STORE_SECONDS = Durations("ecluse_store_seconds", "Time of one store call.", _STORE_BUCKETS, "call")
 STORE_FAILURES = _counter("store_failures_total", "Store calls without an answer.")
 STORE_CONFIRMS = Gauge(
     "ecluse_store_confirms",
@@ -36,9 +94,9 @@ STORE_CONFIRMS = Gauge(
     registry=REGISTRY,
 )
 STORE_CONFIRMS.set(1)
-AUDIT_SECONDS = Histogram(
-    "ecluse_audit_seconds", "Wait until an audit event is durable.", buckets=_STORE_BUCKETS, registry=REGISTRY
-)
+AUDIT_SECONDS = Durations(
+    "ecluse_audit_seconds", "Wait until an audit event is durable.", _STORE_BUCKETS
+).by()
 AUDIT_FAILURES = _counter("audit_failures_total", "Audit events that could not be made durable.")
 COLLECTOR_BACKLOG = Gauge(
     "ecluse_collector_backlog",
@@ -52,12 +110,8 @@ ESCROW_FAILURES = _counter("escrow_failures_total", "Batches that could not be w
 ESCROW_DROPPED = _counter(
     "escrow_dropped_total", "Patients that the escrow had no room to note, or whose batch was dropped."
 )
-UPSTREAM_SECONDS = Histogram(
-    "ecluse_upstream_seconds",
-    "Time until an app's answer was complete.",
-    ("app",),
-    buckets=_SLOW_BUCKETS,
-    registry=REGISTRY,
+UPSTREAM_SECONDS = Durations(
+    "ecluse_upstream_seconds", "Time until an app's answer was complete.", _SLOW_BUCKETS, "app"
 )
 UPSTREAM_FAILURES = _counter("upstream_failures_total", "Exchanges in which an app did not answer.", "app")
 HOOK_FAULTS = _counter("hook_faults_total", "Faults of the gateway's own, answered with 503.")
@@ -90,7 +144,7 @@ ProcessCollector(registry=REGISTRY)
 
 
 @lru_cache(maxsize=4_096)
-def of[Metric: (Counter, Histogram)](metric: Metric, *labels: str) -> Metric:
+def of(metric: Counter, *labels: str) -> Counter:
     """Return the child of *metric* for *labels*; looking it up anew costs more than counting."""
     return metric.labels(*labels)
 

@@ -173,7 +173,7 @@ class Store:
             telemetry.STORE_FAILURES.inc()
             raise
         finally:
-            telemetry.of(telemetry.STORE_SECONDS, function).observe(self._loop.time() - began_s)
+            telemetry.STORE_SECONDS.by(function).observe(self._loop.time() - began_s)
 
     async def ask(self, prepared: Prepared) -> Any:
         """Run a call that was prepared, as `call` does.
@@ -195,7 +195,7 @@ class Store:
             telemetry.STORE_FAILURES.inc()
             raise
         finally:
-            telemetry.of(telemetry.STORE_SECONDS, prepared.function).observe(self._loop.time() - began_s)
+            telemetry.STORE_SECONDS.by(prepared.function).observe(self._loop.time() - began_s)
 
     async def _call(self, function: str, packed: bytes, deadline: float, send: Send) -> Any:
         try:

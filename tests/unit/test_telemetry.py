@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
 
 from gateway import telemetry
 
@@ -129,6 +132,26 @@ def test_metrics_have_our_prefix_and_no_label_of_a_person() -> None:
         assert family.name.startswith(("ecluse_", "process_"))
         for sample in family.samples:
             assert not FORBIDDEN_LABELS & sample.labels.keys()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["enter", "reveal"]), st.floats(0.0, 3.0)), min_size=1))
+def test_durations_tell_what_a_histogram_of_the_library_tells(took: list[tuple[str, float]]) -> None:
+    registry, bounds_s = CollectorRegistry(), (0.001, 0.5, 1.0)
+    theirs = Histogram("x_seconds", "How long.", ("call",), buckets=bounds_s, registry=registry)
+    ours = telemetry.Durations("x_seconds", "How long.", bounds_s, "call", CollectorRegistry())
+    for call, took_s in took:
+        theirs.labels(call).observe(took_s)
+        ours.by(call).observe(took_s)
+
+    def told(one: Histogram | telemetry.Durations) -> list[tuple[str, dict[str, str], float]]:
+        return [
+            (sample.name, dict(sample.labels), sample.value)
+            for family in one.collect()
+            for sample in family.samples
+            if not sample.name.endswith("_created")
+        ]
+
+    assert told(ours) == told(theirs)
 
 
 @pytest.mark.parametrize(
