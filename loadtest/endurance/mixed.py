@@ -24,6 +24,8 @@ MOST_HEADS = 2_048
 LET_CLOSE_S = 0.1
 """What was closed is gone by then."""
 _FILLING = 8
+_HEAD_WORDS = 120
+"""Nine bytes each: as long as the cookies of somebody who is logged in."""
 _LOCKED = "contenue"
 
 
@@ -105,7 +107,7 @@ async def _fill(one: Run) -> None:
         line = Line(one.site.port, tls=one.site.tls)
         for number in range(first, one.workers * MOST_HEADS * 5 // 4, _FILLING):
             for target in (f"/dossiers/{content.RESERVED[0]}", "/aide") if one.site.edge else ("/aide",):
-                got = await line.request("GET", target, (("X-Number", f"{number:09}"),))
+                got = await line.request("GET", target, (("X-Number", f"{number:09}" * _HEAD_WORDS),))
                 right = got.status == 303 and got.header("location") == "/connexion"
                 one.tally.judge(
                     None if right else f"{one.site.name}: a stranger got {got.status} at {target}"
