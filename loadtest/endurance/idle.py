@@ -24,6 +24,8 @@ reads nothing of it, after half of it more."""
 HEAD_S, BODY_S = 10.0, 300.0
 """A head, and a body, may take so long (`addons.wire.WireBounds`)."""
 _SLACK_S = 25.0
+_LATE_S = 5.0
+"""What a busy machine may take to tell us that something was answered."""
 _SLOW_READ_BYTES = 50_000_000
 _WORKING = 4
 _THINK_S, _SAMPLE_S = 0.3, 0.5
@@ -191,7 +193,7 @@ def _judge_idle(idle: list[crowd.Silent], plan: Plan, seen: Seen) -> None:
     early = [
         one.closed_after_s
         for one in idle
-        if one.closed_after_s is not None and one.closed_after_s < IDLE_S - 1
+        if one.closed_after_s is not None and one.closed_after_s < IDLE_S - _LATE_S
     ]
     if early:
         seen.faults.append(f"{len(early)} idle connections were closed early, one after {min(early):.1f} s")

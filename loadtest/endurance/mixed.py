@@ -23,7 +23,9 @@ MOST_HEADS = 2_048
 """So many request heads a process remembers at most (`addons.heads`): that is filled first, since it is no growth."""
 LET_CLOSE_S = 0.1
 """What was closed is gone by then."""
-_FILLING = 8
+_FILLING, _LEAST_SAMPLES = 8, 8
+_HEAD_WORDS = 120
+"""Nine bytes each: as long as the cookies of somebody who is logged in."""
 _LOCKED = "contenue"
 
 
@@ -36,6 +38,8 @@ class Plan:
     people: int = 10
     think_s: float = 0.6
     session_s: tuple[float, float] = (10.0, 50.0)
+    least_acts: int = 3
+    """What each line does at least in a session, however slow the machine is."""
     most_sample_s: float = 5.0
     reload_s: float = 11.0
     lock_s: float = 20.0
@@ -105,7 +109,7 @@ async def _fill(one: Run) -> None:
         line = Line(one.site.port, tls=one.site.tls)
         for number in range(first, one.workers * MOST_HEADS * 5 // 4, _FILLING):
             for target in (f"/dossiers/{content.RESERVED[0]}", "/aide") if one.site.edge else ("/aide",):
-                got = await line.request("GET", target, (("X-Number", f"{number:09}"),))
+                got = await line.request("GET", target, (("X-Number", f"{number:09}" * _HEAD_WORDS),))
                 right = got.status == 303 and got.header("location") == "/connexion"
                 one.tally.judge(
                     None if right else f"{one.site.name}: a stranger got {got.status} at {target}"
@@ -126,9 +130,11 @@ async def _live(person: Person, plan: Plan, end_s: float) -> None:
         leave_s = min(end_s, time.monotonic() + person.chance.uniform(*plan.session_s))
 
         async def work(line_number: int, until_s: float = leave_s) -> None:
-            while time.monotonic() < until_s:
+            done = 0
+            while done < plan.least_acts or time.monotonic() < until_s:
                 await act(person, person.kept[line_number])
                 await asyncio.sleep(person.chance.expovariate(1 / plan.think_s))
+                done += 1
 
         await asyncio.gather(*(work(number) for number in range(person.lines)))
         await person.leave()
@@ -180,7 +186,7 @@ async def _reload(one: Run, plan: Plan, end_s: float) -> None:
 
 
 async def _sample(one: Run, plan: Plan, began_s: float, end_s: float) -> None:
-    while time.monotonic() < end_s:
+    while time.monotonic() < end_s or len(one.samples.taken) < _LEAST_SAMPLES:
         one.samples.taken.append((time.monotonic() - began_s, memory.held_mb(one.site.pids())))
         await asyncio.sleep(min(plan.most_sample_s, plan.minutes))
 
