@@ -4,8 +4,9 @@ import asyncio
 import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from gateway import telemetry
 from gateway.assembly.services import note
@@ -88,7 +89,7 @@ async def reload_now(
         ids = (("before", before), ("after", fresh.policy.policy_id))
         if changes:
             entry = note(services, EventKind.CONFIG_WEAKENED, *ids, *detail(changes))
-            await services.audit.append(replace(entry, operator=accepted_by))
+            await services.audit.append(msgspec.structs.replace(entry, operator=accepted_by))
         await services.audit.append(note(services, EventKind.CONFIG_LOADED, *ids))
         await services.audit.append(_retention(services, fresh.settings))
         adopt(fresh)

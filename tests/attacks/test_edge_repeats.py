@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -165,9 +166,9 @@ async def test_a_door_fits_only_when_nothing_is_amiss_with_it(asker: Asker) -> N
     match = RouteMatch(RouteKind.PAGE, repeat.route)
     assert repeat.fits(match)
     for other in (
-        replace(match, alias=True),
-        replace(match, unknown_method=True),
-        replace(match, route=None),
-        replace(match, route=replace(repeat.route)),
+        msgspec.structs.replace(match, alias=True),
+        msgspec.structs.replace(match, unknown_method=True),
+        msgspec.structs.replace(match, route=None),
+        msgspec.structs.replace(match, route=replace(repeat.route)),
     ):
         assert not repeat.fits(other)

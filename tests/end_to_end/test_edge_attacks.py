@@ -19,11 +19,10 @@ from tests.attacks.test_facts_about_mitmproxy import AMBIGUOUS, LARGE, STRIPPED
 from tests.attacks.test_framing import MALFORMED_ANSWERS, REFUSED
 from tests.attacks.test_identity_headers import CLAIMS, SPOOFED
 from tests.end_to_end import h2_attacks
-from tests.end_to_end.doors import CLIENT, INTERIM, Doorway, doorways
+from tests.end_to_end.doors import CLIENT, INTERIM, Doorway, children, doorways
 from tests.end_to_end.fronts import COMMANDS, SECRET, House, house
 from tests.end_to_end.h2_attacks import CONTINUATION, PREFACE, block, floods, frame, oddities
 from tests.end_to_end.raw_app import CUT, Ambiguous, Script, requests_of
-from tests.end_to_end.test_edge_processes import children
 from tests.people import DR_MARTIN
 from tests.stand import HOST
 

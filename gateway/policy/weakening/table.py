@@ -152,6 +152,7 @@ TABLE: Final[Table] = {
         "step_up": Field(
             Way.RANKED, "when a fresh code is asked for", ranks={StepUp.OWED: 0, StepUp.ALWAYS: 1}
         ),
+        "max_upload_bytes": _weakens("how large an upload is passed on while it arrives", none=_STRONG),
         "inspect": _strengthens("whether its answers are seen where an edge could let requests pass"),
     },
     Extraction: {
