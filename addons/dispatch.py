@@ -7,7 +7,7 @@ hook is looked up once.
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import fields
 from types import CoroutineType
 from typing import Any
@@ -34,24 +34,55 @@ class DirectAddons(AddonManager):
 
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         """Call everybody who wants *event*. As in mitmproxy, a fault of one addon is not a fault of the next."""
+        rest = self.begin(event)
+        if rest is not None:
+            await rest
+
+    def begin(self, event: hooks.Hook) -> Coroutine[Any, Any, None] | None:
+        """Call everybody who wants *event* up to the first who has to wait; return what is left to be done, or None."""
         wanted = self._wanted.get(event.name)
         if wanted is None:
             wanted = self._wanted[event.name] = self._look_up(event.name)
         if not wanted:
-            return
+            return None
         names = self._arguments.get(type(event))
         if names is None:
             names = self._arguments[type(event)] = tuple(field.name for field in fields(event))  # type: ignore[arg-type]
         arguments = [getattr(event, name) for name in names]
+        for place, hook in enumerate(wanted):
+            try:
+                result = hook(*arguments)
+            except Exception as error:  # noqa: BLE001 - as mitmproxy does: log it and go on
+                _tell(event, error)
+                continue
+            if result is not None and (type(result) is CoroutineType or inspect.isawaitable(result)):
+                return self._finish(event, result, wanted[place + 1 :], arguments)
+        return None
+
+    async def _finish(
+        self,
+        event: hooks.Hook,
+        waiting: Awaitable[None],
+        wanted: Sequence[Callable[..., Any]],
+        arguments: Sequence[Any],
+    ) -> None:
+        try:
+            await waiting
+        except Exception as error:  # noqa: BLE001 - likewise
+            _tell(event, error)
         for hook in wanted:
             try:
                 result = hook(*arguments)
                 if result is not None and (type(result) is CoroutineType or inspect.isawaitable(result)):
                     await result
-            except Exception as error:  # noqa: BLE001 - as mitmproxy does: log it and go on
-                # The sentinel stops whatever an addon left without a verdict.
-                _log.error("addon fault", extra={"where": event.name, "kind": type(error).__name__})
+            except Exception as error:  # noqa: BLE001 - likewise
+                _tell(event, error)
 
     def _look_up(self, name: str) -> tuple[Callable[..., Any], ...]:
         found = (getattr(addon, name, None) for addon in self.chain)
         return tuple(hook for hook in found if callable(hook))
+
+
+def _tell(event: hooks.Hook, error: Exception) -> None:
+    # The sentinel stops whatever an addon left without a verdict.
+    _log.error("addon fault", extra={"where": event.name, "kind": type(error).__name__})

@@ -53,20 +53,20 @@ Hook = Callable[["Guard", http.HTTPFlow], Awaitable[None]]
 def fail_closed(hook: Hook) -> Hook:
     """Turn any error of *hook* into a refusal; a cancellation that nobody asked of this task is an error too."""
 
+    name = hook.__name__.strip("_")
+
     @wraps(hook)
     async def wrapped(self: "Guard", flow: http.HTTPFlow) -> None:
         try:
             await hook(self, flow)
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            self.shut(flow, hook.__name__, "cancelled")
+            self.shut(flow, name, "cancelled")
             if task is not None and task.cancelling():
                 raise
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
-            self.shut(flow, hook.__name__, type(error).__name__)
-            telemetry.log().error(
-                "hook_failed", hook=hook.__name__, error=type(error).__name__, exc_info=True
-            )
+            self.shut(flow, name, type(error).__name__)
+            telemetry.log().error("hook_failed", hook=name, error=type(error).__name__, exc_info=True)
 
     return wrapped
 
@@ -99,9 +99,13 @@ class Guard:
         visit.exchange = begun
         await self._decide(flow, visit, begun, body_read=False)
 
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Decide the requests whose body had to be read first; there is nothing to wait for with any other."""
+        visit = _visit(flow)
+        return None if visit is not None and visit.finished else self._request(flow)
+
     @fail_closed
-    async def request(self, flow: http.HTTPFlow) -> None:
-        """Decide the requests whose body had to be read first."""
+    async def _request(self, flow: http.HTTPFlow) -> None:
         visit = _visit(flow)
         if visit is None or visit.exchange is None or flow.response is not None or visit.finished:
             return
@@ -168,16 +172,22 @@ class Guard:
         visit.upgrade = True
         return None
 
-    @fail_closed
-    async def responseheaders(self, flow: http.HTTPFlow) -> None:
+    def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Choose to hold the answer back or to stream it. Never replaces it: that would leak the body."""
         visit = _visit(flow)
         if visit is None or visit.exchange is None or flow.response is None or _is_answered(flow):
+            return None
+        if visit.exchange.held_whole and flow.response.status_code != _SWITCHING:
+            visit.plan = BodyPlan.BUFFER
+            return None
+        return self._responseheaders(flow)
+
+    @fail_closed
+    async def _responseheaders(self, flow: http.HTTPFlow) -> None:
+        visit = _visit(flow)
+        if visit is None or visit.exchange is None or flow.response is None:
             return
         exchange = visit.exchange
-        if exchange.held_whole and flow.response.status_code != _SWITCHING:
-            visit.plan = BodyPlan.BUFFER
-            return
         head = flows.response_facts(flow, with_body=False)
         if head.status == _SWITCHING and not visit.upgrade:
             visit.plan = BodyPlan.BUFFER

@@ -103,12 +103,16 @@ class Plugin:
     async def request(self, flow: http.HTTPFlow) -> None:
         """See Guard."""
         if self._guard is not None:
-            await self._guard.request(flow)
+            rest = self._guard.request(flow)
+            if rest is not None:
+                await rest
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """See Guard."""
         if self._guard is not None:
-            await self._guard.responseheaders(flow)
+            rest = self._guard.responseheaders(flow)
+            if rest is not None:
+                await rest
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """See Guard."""

@@ -92,7 +92,12 @@ class GateConnection(ProxyConnectionHandler):
             transport.writer.write(command.data)
 
     def _call_hook(self, hook: commands.StartHook) -> None:
-        task = asyncio.Task(self._run_hook(hook), loop=self._loop, eager_start=True)
+        rest = self._addons.begin(hook)
+        if rest is None:
+            if hook.blocking:
+                self.feed(events.HookCompleted(hook))
+            return
+        task = asyncio.Task(self._run_hook(hook, rest), loop=self._loop, eager_start=True)
         if not task.done():
             # Whoever waits for the store or the log is not idle.
             self.timeout_watchdog.blocker += 1
@@ -100,8 +105,8 @@ class GateConnection(ProxyConnectionHandler):
             self._waiting.add(task)
             task.add_done_callback(self._hook_ended)
 
-    async def _run_hook(self, hook: commands.StartHook) -> None:
-        await self._addons.handle_lifecycle(hook)
+    async def _run_hook(self, hook: commands.StartHook, rest: Coroutine[Any, Any, None]) -> None:
+        await rest
         if hook.blocking:
             self.feed(events.HookCompleted(hook))
 

@@ -30,7 +30,7 @@ from loadtest.upstream import RECORDS
 
 _PATH = "/api/dossiers?taille=2"
 PEOPLE = ENROLLED[:4]
-_CONNECTIONS = 16
+_CONNECTIONS = 32
 _WARM_S = 1.0
 
 

@@ -1,7 +1,7 @@
 """The gateway's journal: events in from the event loop, an answer once they are durable.
 
-Group commit without timer: while one batch is on its way to the disk the next one gathers. One thread
-owns the files; the loop only encodes, queues and is woken once a batch.
+Group commit: while one batch is on its way to the disk the next one gathers, and where several write at once it is
+given a moment to grow. One thread owns the files; the loop only encodes, queues and is woken once a batch.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+from gateway.audit.crowd import Crowd
 from gateway.audit.encoding import SALT_BYTES, encode
 from gateway.audit.files import LogDamaged
 from gateway.audit.segments import Journal, LogInUse
@@ -76,6 +77,7 @@ class AuditWriter:
         self._busy_since_s: float | None = None
         self._signed_at_s = 0.0
         self._tried_at_s = 0.0
+        self._crowd = Crowd()
 
     @property
     def healthy(self) -> bool:
@@ -209,11 +211,15 @@ class AuditWriter:
             if self._fault is not None:
                 self._heal()
                 return
+            pause_s = 0.0 if self._stopping else self._crowd.pause_s(time.monotonic(), len(self._lines))
+            if pause_s:
+                time.sleep(pause_s)
             with self._mutex:
                 lines, waiters = self._lines, self._waiters
                 self._lines, self._waiters = [], []
             if lines:
                 self._commit(lines, waiters)
+                self._crowd.took(time.monotonic(), len(lines), len(self._lines))
             self._maintain()
         except (OSError, LogDamaged) as error:
             self._fail(_said(error, self._journal.directory))

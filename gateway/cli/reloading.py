@@ -106,6 +106,7 @@ async def reload_now(
         return {"loaded": False, "policy_id": before, "faults": faults}
     services.policy = fresh.policy
     services.classes.clear()
+    services.asked.clear()
     telemetry.CONFIG_RELOADS.labels("loaded").inc()
     telemetry.show_policy(fresh.policy.policy_id)
     telemetry.log().info("configuration_reloaded", policy_id=fresh.policy.policy_id)

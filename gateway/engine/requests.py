@@ -194,6 +194,7 @@ async def _enter(exchange: Exchange, services: Services) -> StoreState:
             lambda name, establishment: gather.limits_for(exchange, name, establishment),
             services.classes,
             exchange.entering,
+            services.asked,
         )
     except StoreEmptied:
         return StoreState.EMPTIED

@@ -9,7 +9,7 @@ from gateway.audit.writer import AuditWriter
 from gateway.clock import Clock
 from gateway.engine.shown import Shown
 from gateway.engine.walks import Walks
-from gateway.lookups import Believed
+from gateway.lookups import AskedBefore, Believed
 from gateway.policy.policy import Policy
 from gateway.sessions.assertion import AssertionMaker
 from gateway.sessions.cookies import CookieReader
@@ -43,6 +43,7 @@ class Services:
     asserter: AssertionMaker
     audit: AuditWriter
     classes: Believed = field(default_factory=dict)
+    asked: AskedBefore = field(default_factory=dict)
     stopping: bool = False
     shown: Shown = field(default_factory=Shown)
     walks: Walks = field(default_factory=Walks)

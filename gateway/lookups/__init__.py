@@ -22,6 +22,7 @@ from gateway.vocabulary.measures import MeasureRules
 
 _MOST_CLASSES = 100_000
 _MOST_CREDENTIALS = 256
+_MOST_ASKED = 4_096
 _KNOWN = ord("1")
 
 LimitsOf = Callable[[str | None, str | None], LimitSet]
@@ -140,34 +141,108 @@ class Entering:
         return self.reply
 
 
+class Asked:
+    """A question of ``enter``, under which bounds it was put, and what its last reply said."""
+
+    __slots__ = ("believed", "entered", "limits", "measures", "prepared", "reply")
+
+    def __init__(self, question: EnterQuestion, believed: tuple[str, str], limits: LimitSet) -> None:
+        self.measures, self.believed, self.limits = question.measures, believed, limits
+        self.prepared: Prepared | None = None
+        self.reply: Any = None
+        self.entered: Entered | None = None
+
+    def fits(self, question: EnterQuestion, believed: tuple[str, str], limits: LimitSet) -> bool:
+        """Tell whether *question*, which is the same but for its measures, would be put in the very same words."""
+        return self.limits is limits and self.measures is question.measures and self.believed == believed
+
+
+AskedBefore = dict[tuple[Any, ...], Asked]
+"""Questions by what tells them apart. Each is put again each time; the same words and reply are read once."""
+
+
 async def enter(
     store: Store,
     question: EnterQuestion,
     limits_of: LimitsOf,
     classes: Believed,
     entering: Entering | None = None,
+    before: AskedBefore | None = None,
 ) -> Entered:
     """Ask who this is and spend one request, in one trip.
 
     *limits_of* gives the usual limits of an account class in an establishment, None for an account without one.
     *classes* remembers both of each account between calls (it is bounded here); when it is wrong the store
     spends nothing and is asked a second time. *entering* keeps, or has heard already, what the store says.
+    *before* remembers questions (it is bounded here, too).
 
     Raises:
         StoreUnavailable, StoreEmptied: as every call.
     """
     believed = classes.get(question.account_id, ("", ""))
     limits = limits_of(believed[0] or None, believed[1] or None)
+    if before is not None and entering is None:
+        return await _as_before(store, question, limits_of, classes, before, believed, limits)
     reply = await _enter(store, question, believed, limits, entering)
     if reply[0] == b"class-is":
-        believed = (reply[1].decode(), reply[2].decode())
-        if len(classes) >= _MOST_CLASSES:
-            classes.clear()
-        classes[question.account_id] = believed
-        limits = limits_of(believed[0] or None, believed[1] or None)
+        believed, limits = _believe(question, classes, reply, limits_of)
         reply = await _enter(store, question, believed, limits, entering)
-        if reply[0] == b"class-is":
-            raise StoreUnavailable("the account's class changed twice within one request")
+    return _read(question, limits, reply)
+
+
+async def _as_before(
+    store: Store,
+    question: EnterQuestion,
+    limits_of: LimitsOf,
+    classes: Believed,
+    before: AskedBefore,
+    believed: tuple[str, str],
+    limits: LimitSet,
+) -> Entered:
+    """Put *question* in the words in which it was put, and read the reply only where it says something new."""
+    key = (
+        *(
+            question.account_id,
+            question.session_id,
+            question.app,
+            question.credentials,
+            question.spend_request,
+        ),
+        *(question.idle_ms, question.absolute_ms, question.pending_ms, question.step_up_ms),
+    )
+    asked = before.get(key)
+    if asked is None or not asked.fits(question, believed, limits):
+        asked = Asked(question, believed, limits)
+    if asked.prepared is None:
+        asked.prepared = _prepared(question, believed, limits)
+    reply = await store.ask(asked.prepared)
+    if reply[0] == b"class-is":
+        believed, limits = _believe(question, classes, reply, limits_of)
+        asked = Asked(question, believed, limits)
+        asked.prepared = _prepared(question, believed, limits)
+        reply = await store.ask(asked.prepared)
+    if asked.entered is None or reply != asked.reply:
+        asked.entered, asked.reply = _read(question, limits, reply), reply
+        if len(before) >= _MOST_ASKED:
+            del before[next(iter(before))]
+        before[key] = asked
+    return asked.entered
+
+
+def _believe(
+    question: EnterQuestion, classes: Believed, reply: Any, limits_of: LimitsOf
+) -> tuple[tuple[str, str], LimitSet]:
+    """Remember the class and establishment that the store told, and return them with their limits."""
+    believed = (reply[1].decode(), reply[2].decode())
+    if len(classes) >= _MOST_CLASSES:
+        classes.clear()
+    classes[question.account_id] = believed
+    return believed, limits_of(believed[0] or None, believed[1] or None)
+
+
+def _read(question: EnterQuestion, limits: LimitSet, reply: Any) -> Entered:
+    if reply[0] == b"class-is":
+        raise StoreUnavailable("the account's class changed twice within one request")
     standing, stage, expired, known, account_class, establishment, *rest = reply
     login, address, enrolled, spend, owes, fresh, device = rest
     bits = tuple(bit == _KNOWN for bit in known)
@@ -229,6 +304,13 @@ async def _enter(
     limits: LimitSet,
     entering: Entering | None,
 ) -> Any:
+    prepared = _prepared(question, believed, limits)
+    if entering is not None:
+        return await entering.put(store, prepared)
+    return await store.ask(prepared)
+
+
+def _prepared(question: EnterQuestion, believed: tuple[str, str], limits: LimitSet) -> Prepared:
     strict = question.measures.strict
     keys = [*_who(question.account_id, question.session_id), account_keys(question.account_id).counters]
     args = [
@@ -243,9 +325,7 @@ async def _enter(
         # Credentials beyond these count as unknown.
         *question.credentials[:_MOST_CREDENTIALS],
     ]
-    if entering is not None:
-        return await entering.put(store, Prepared("ecluse_enter", keys, args))
-    return await store.call("ecluse_enter", keys, args)
+    return Prepared("ecluse_enter", keys, args)
 
 
 @lru_cache(maxsize=10_000)

@@ -15,7 +15,7 @@ from gateway.demo.configuration import write_configuration
 from gateway.demo.seeding import enrol_people
 from gateway.demo.stage import start_gateway
 from gateway.engine import Engine
-from gateway.valkey.client import Argument, Store
+from gateway.valkey.client import Argument, Prepared, Store
 from loadtest.bench.answers import Case, cases
 from loadtest.bench.exchanges import Recording, answered, asked, raw_head
 from loadtest.overhead import PEOPLE, enter
@@ -35,6 +35,10 @@ class Listening:
         reply = await self._store.call(function, keys, args)
         self.replies.append(reply)
         return reply
+
+    async def ask(self, prepared: Prepared) -> Any:
+        """Pass a prepared call on likewise."""
+        return await self.call(prepared.function, prepared.keys, prepared.args)
 
 
 def record(

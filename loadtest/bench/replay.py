@@ -26,7 +26,7 @@ from gateway.sessions.assertion import AssertionMaker
 from gateway.sessions.cookies import CookieReader
 from gateway.sessions.store import SessionStore
 from gateway.sessions.token import TokenReader
-from gateway.valkey.client import Argument, Store
+from gateway.valkey.client import Argument, Prepared, Store
 from gateway.vocabulary.events import AuditEvent
 from loadtest.bench.answers import Case, cases
 from loadtest.bench.callgrind import Counter
@@ -51,6 +51,10 @@ class Replayed:
         reply = self.replies[self._at]
         self._at = (self._at + 1) % len(self.replies)
         return reply
+
+    async def ask(self, prepared: Prepared) -> Any:
+        """Return the next reply."""
+        return await self.call(prepared.function)
 
 
 class Encoded:

@@ -5,7 +5,16 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from gateway.lookups import Believed, Entered, EnterQuestion, Revealed, RevealQuestion, enter, reveal
+from gateway.lookups import (
+    AskedBefore,
+    Believed,
+    Entered,
+    EnterQuestion,
+    Revealed,
+    RevealQuestion,
+    enter,
+    reveal,
+)
 from gateway.valkey.client import Store, StoreEmptied
 from gateway.vocabulary.identity import Stage, Standing
 from gateway.vocabulary.limits import Charge, Control, Exhausted, Limit, LimitSet, Mode, Spent
@@ -59,10 +68,19 @@ async def session(store: Store, *, created_s: int = 10, seen_s: int = 5, **chang
     )
 
 
+BEFORE: list[AskedBefore | None] = [None]
+"""What the gateway remembers of its questions in the test that runs, or None."""
+
+
+@pytest.fixture(params=["anew", "as before"], autouse=True)
+def remembered(request: pytest.FixtureRequest) -> None:
+    """Have every answer be the same, whether the gateway reads it anew or knows the words."""
+    BEFORE[0] = {} if request.param == "as before" else None
+
+
 async def ask(store: Store, question: EnterQuestion = QUESTION, classes: Believed | None = None) -> Entered:
-    return await enter(
-        store, question, limits_of, classes if classes is not None else {ACCOUNT: ("ward", HOSPITAL)}
-    )
+    believed = classes if classes is not None else {ACCOUNT: ("ward", HOSPITAL)}
+    return await enter(store, question, limits_of, believed, before=BEFORE[0])
 
 
 async def field(store: Store, key: str, name: str) -> bytes | None:
