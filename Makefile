@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check scope-check test bench bench-audit bench-scraping endurance lint format lock clean
+.PHONY: help demo demo-check scope-check test thorough bench bench-audit bench-scraping endurance lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ bench-scraping: $(READY) ## a region at work and its thieves in virtual time; pa
 
 test: lint ## every check and every test
 	@expression=$$(.ci/peers) && $(BIN)/python -m loadtest.bench.regression && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term
+
+thorough: ## every check and every test, with every step and ten times the examples: some 20 minutes
+	@ECLUSE_THOROUGH=1 $(MAKE) --no-print-directory test
 
 bench: $(READY) ## requests a second, latency and cost beside their yardsticks; ONLY=a,d for parts, SHORT=1; JSON at the end
 	@exec $(BIN)/python -m loadtest.bench --figures docs $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)

@@ -14,6 +14,7 @@ from importlib.resources import files
 from gateway.valkey.slot import tagged_lua
 
 ROOMS = (
+    "limits/lua/patients.lua",
     "limits/lua/limits.lua",
     "limits/lua/measures.lua",
     "limits/lua/pools.lua",

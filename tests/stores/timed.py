@@ -8,6 +8,7 @@ import redis
 
 from gateway.valkey.library import Library, compose, read
 
+LIMITS = ("limits/lua/patients.lua", "limits/lua/limits.lua", "limits/lua/pools.lua")
 NOW_US = 1_790_000_000_000_000
 numbers = itertools.count()
 
@@ -15,7 +16,7 @@ numbers = itertools.count()
 @contextmanager
 def timed_library(store_url: str, registrations: str) -> Iterator[tuple[redis.Redis, Library]]:
     """Load the limits' scripts with more *registrations*: the product's own take their time from the server."""
-    library = compose([read("limits/lua/limits.lua"), read("limits/lua/pools.lua"), registrations])
+    library = compose([*map(read, LIMITS), registrations])
     with redis.Redis(unix_socket_path=store_url.removeprefix("unix://"), protocol=2) as client:
         client.execute_command("FUNCTION", "LOAD", "REPLACE", library.source)
         yield client, library

@@ -17,6 +17,7 @@ from gateway.policy.policy import App, Basic, Flow, Route, Strangers, Upstream
 from gateway.vocabulary.logins import AccountPlace, AccountSource, LoginRule, Op, ParamPlace, ParamTest
 from gateway.vocabulary.messages import RequestFacts
 from gateway.vocabulary.records import RouteKind
+from tests.thorough import EXAMPLES
 
 APP = App(
     name="app", title="App", realm="region", hosts=("app.example",), upstream=Upstream("http", "app.lan", 80),
@@ -217,7 +218,7 @@ def asked(draw: st.DrawFn) -> tuple[App, str]:
     return app, text.replace("*", rest) + draw(tails)
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(asked(), st.sampled_from(["", "q=1", "user=x"]), st.sampled_from(["GET", "HEAD"]))
 def test_what_passes_by_is_what_the_gateway_would_not_look_at(
     what: tuple[App, str], query: str, method: str

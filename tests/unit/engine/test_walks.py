@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.engine.walks import BLOCK, BLOCK_SPAN, LEAST, WINDOW, Walks, walk_of
 from gateway.vocabulary.records import Walk
+from tests.thorough import EXAMPLES
 
 DR_MARTIN, INTRUDER = "a" * 32, "f" * 32
 
@@ -94,7 +95,7 @@ def test_one_distance_in_any_order_is_a_walk(start: int, step: int, order: list[
     assert (told[0] is Walk.STRIDED) == (step > 1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * EXAMPLES)
 @given(st.lists(st.integers(1, 10**9), unique=True, max_size=WINDOW))
 def test_what_is_told_is_there(numbers: list[int]) -> None:
     told, ranked = walk_of(numbers), sorted(numbers)

@@ -15,6 +15,7 @@ from gateway.audit.shipping.cursors import Cursors, ShippingRefused
 from gateway.audit.shipping.link import Unconfirmed
 from gateway.audit.shipping.shipper import LONGEST_DELAY_S, Shipper
 from gateway.audit.shipping.spool import Spool
+from tests.thorough import EXAMPLES
 from tests.unit.audit.logs import SALT, an_event, journal, write
 
 EVERYTHING = 1 << 40
@@ -193,7 +194,7 @@ FATES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(fates=FATES, restarts=st.lists(st.integers(1, 6), max_size=3))
 def test_whatever_the_collector_does_it_ends_with_everything_in_order(
     two_writers: Path,

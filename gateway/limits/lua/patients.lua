@@ -1,0 +1,141 @@
+-- Distinct patients, in two sorted sets: when each was last seen in any way, and when opened. The oracle is distinct.py.
+-- Scores are milliseconds, rounded up to a whole second. A page that asks for one patient ten times within a second
+-- writes once; nobody is forgotten too soon.
+local LIMITS_CHUNK = 1000
+
+local function limits_scores(key, members)
+  local scores = {}
+  for first = 1, #members, LIMITS_CHUNK do
+    local last = math.min(first + LIMITS_CHUNK - 1, #members)
+    local found = redis.call('ZMSCORE', key, unpack(members, first, last))
+    for i = 1, #found do
+      scores[first + i - 1] = found[i] and tonumber(found[i]) or false
+    end
+  end
+  return scores
+end
+
+local function limits_whole_second(now_ms)
+  return math.ceil(now_ms / 1000) * 1000
+end
+
+-- Whether all were noted in this very second.
+local function limits_noted(scores, score_ms)
+  for i = 1, #scores do
+    if not scores[i] or scores[i] < score_ms then
+      return false
+    end
+  end
+  return true
+end
+
+local function limits_outside(scores, since)
+  local count = 0
+  for i = 1, #scores do
+    if not scores[i] or scores[i] <= since then
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- When the others' weight will have fallen far enough for this charge: exact, or the whole window if that lies
+-- further than one page of the oldest patients.
+local function limits_patients_retry(now_ms, keys, limits, limit, opened, listed)
+  local since = '(' .. whole(now_ms - limit.window_ms)
+  local weight = limits.listed_weight
+  local mine, mine_opened = {}, {}
+  for _, member in ipairs(opened) do
+    mine[member], mine_opened[member] = true, true
+  end
+  for _, member in ipairs(listed) do
+    mine[member] = true
+  end
+  local left = #opened * 1000 + #listed * weight
+  local page = LIMITS_CHUNK + #opened + #listed
+  local going = {}
+  for _, source in ipairs({ { keys.patients, mine, weight }, { keys.opened, mine_opened, 1000 - weight } }) do
+    local key, excluded, each = source[1], source[2], source[3]
+    local count, excluded_count = redis.call('ZCOUNT', key, since, '+inf'), 0
+    local found = redis.call('ZRANGEBYSCORE', key, since, '+inf', 'WITHSCORES', 'LIMIT', 0, page)
+    for i = 1, #found, 2 do
+      if excluded[found[i]] then
+        excluded_count = excluded_count + 1
+      else
+        going[#going + 1] = { tonumber(found[i + 1]), each }
+      end
+    end
+    if count * 2 > #found then
+      -- Members beyond the page: which of them are mine is asked one by one, and the last page entry bounds the walk.
+      excluded_count = 0
+      local members = key == keys.patients and listed or {}
+      for _, list in ipairs({ opened, members }) do
+        local scores = limits_scores(key, list)
+        excluded_count = excluded_count + #scores - limits_outside(scores, now_ms - limit.window_ms)
+      end
+    end
+    left = left + (count - excluded_count) * each
+  end
+  table.sort(going, function(a, b) return a[1] < b[1] end)
+  for _, one in ipairs(going) do
+    left = left - one[2]
+    if left <= limit.hard * 1000 then
+      return (one[1] + limit.window_ms - now_ms) * 1000
+    end
+  end
+  return limit.window_ms * 1000
+end
+
+local function limits_patients(now_ms, keys, limit, listed_weight, scores, exactly)
+  local since = now_ms - limit.window_ms
+  local new = limits_outside(scores.patients, since)
+  if new == 0 and not exactly then
+    scores.opened = scores.opened or limits_scores(keys.opened, scores.asked)
+    if limits_outside(scores.opened, since) == 0 then
+      -- Everybody was seen and opened before: what costs nothing crosses nothing.
+      return false
+    end
+  end
+  local from = '(' .. whole(since)
+  local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
+  if not exactly and (had + new) * 10 < limit.hard * 8 and had + new <= limit.soft then
+    -- Even if all of them had been opened, this would stay below the point where anything is told.
+    return false
+  end
+  local had_opened = redis.call('ZCOUNT', keys.opened, from, '+inf')
+  scores.opened = scores.opened or limits_scores(keys.opened, scores.asked)
+  local new_opened = limits_outside(scores.opened, since)
+  local before = 1000 * had_opened + listed_weight * (had - had_opened)
+  local after = before + 1000 * new_opened + listed_weight * (new - new_opened)
+  return { before = before, after = after, hard = limit.hard * 1000, soft = limit.soft * 1000 }
+end
+
+local function limits_commit_patients(now_ms, key, members, others, keep_ms, ttl_s)
+  local score = whole(limits_whole_second(now_ms))
+  for _, list in ipairs({ members, others }) do
+    for first = 1, #list, LIMITS_CHUNK do
+      local pairs_ = {}
+      for i = first, math.min(first + LIMITS_CHUNK - 1, #list) do
+        pairs_[#pairs_ + 1] = score
+        pairs_[#pairs_ + 1] = list[i]
+      end
+      -- GT: a clock that steps back must not make a patient look forgotten.
+      redis.call('ZADD', key, 'GT', unpack(pairs_))
+    end
+  end
+  if redis.call('PTTL', key) < keep_ms then
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', whole(now_ms - keep_ms))
+    redis.call('EXPIRE', key, ttl_s)
+  end
+end
+
+-- *scores*: what was found of these patients, where anybody asked.
+local function limits_remember(now_ms, keys, opened, listed, keep_ms, ttl_s, scores)
+  local second_ms = limits_whole_second(now_ms)
+  if #opened > 0 and not (scores and scores.opened and limits_noted(scores.opened, second_ms)) then
+    limits_commit_patients(now_ms, keys.opened, opened, {}, keep_ms, ttl_s)
+  end
+  if #opened + #listed > 0 and not (scores and limits_noted(scores.patients, second_ms)) then
+    limits_commit_patients(now_ms, keys.patients, opened, listed, keep_ms, ttl_s)
+  end
+end
