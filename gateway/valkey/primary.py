@@ -69,6 +69,8 @@ class Finder(ABC):
         self._address = address
         self._within_s = min(_SHARE_FOR_ASKING * timeout_s, _LONGEST_ASKING_S)
         self._newest = -1
+        # One asks at a time: who was left because it is none of them any more is not asked again by another.
+        self._asking = asyncio.Lock()
 
     async def primary(self) -> Primary:
         """Return the primary of this moment.
@@ -79,6 +81,10 @@ class Finder(ABC):
         Raises:
             NotUsable: nobody answers, or knows, or all have forgotten.
         """
+        async with self._asking:
+            return await self._found()
+
+    async def _found(self) -> Primary:
         asked = [asyncio.ensure_future(self._ask(client)) for client in self._clients()]
         try:
             await self._hear(asked)

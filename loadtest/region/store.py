@@ -11,7 +11,7 @@ from typing import Any
 import hiredis
 
 from gateway.processes import bound_to_us
-from gateway.valkey.client import Argument, Store
+from gateway.valkey.client import Argument, Prepared, Store
 from gateway.valkey.embedded import answers, find_server, server_command
 from gateway.valkey.library import Library, compose, product_sources
 from gateway.valkey.marker import MARKER
@@ -68,7 +68,7 @@ class VirtualStore(Store):
     """
 
     def __init__(self, path: Path) -> None:
-        # A Store belongs to an asyncio loop, this one to none: only `call` is ours to give.
+        # A Store belongs to an asyncio loop, this one to none: only `call` and `ask` are ours to give.
         self.store_id = STORE_ID
         self._confirmed = None
         self.now_us = 0
@@ -97,6 +97,10 @@ class VirtualStore(Store):
             "FCALL", self._library.wire_name(function), len(keys) + 1, MARKER, *keys, self.store_id, *args,
         )  # fmt: skip
         return await Trip(_pack(("SET", CLOCK, self.now_us)) + _pack(command))
+
+    async def ask(self, prepared: Prepared) -> Any:
+        """Run a prepared call likewise."""
+        return await self.call(prepared.function, prepared.keys, prepared.args)
 
     def travel(self, trips: Sequence[Trip]) -> list[Any]:
         """Send *trips* in one pipeline and return their replies in order.

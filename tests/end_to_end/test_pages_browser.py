@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from gateway.pages import views
 from gateway.pages.language import LANGUAGES, Language, language
 from gateway.vocabulary.messages import Reply
+from tests.thorough import THOROUGH
 from tests.unit.pages.samples import FORMS, OTHERS, PREFIX, REFUSALS, STEP_UPS, TOKEN, look
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -35,6 +36,13 @@ SHOWN = {
     "refusal-login": REFUSALS["refusal-login"],
     "refusal-cap-patients-24h": REFUSALS["refusal-cap-patients-24h"],
 }
+# Languages differ in words alone: for a change, each page is looked at in one of them, in turns.
+IN_TURNS = [
+    (language_, name)
+    for place, name in enumerate(SHOWN)
+    for turn, language_ in enumerate(LANGUAGES)
+    if THOROUGH or (place + turn) % len(LANGUAGES) == 0
+]
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -181,7 +189,7 @@ def test_axe_sees_a_fault_that_is_there(reader: Tab) -> None:
     assert {"label", "color-contrast"} <= {rule for rule, _ in violations(page)}
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize(("reader", "name"), IN_TURNS, indirect=["reader"], scope="module")
 def test_no_violation_of_wcag_in_light_and_dark(reader: Tab, name: str) -> None:
     page = reader.open(name)
     page.emulate_media(color_scheme="light")
@@ -193,7 +201,7 @@ def test_no_violation_of_wcag_in_light_and_dark(reader: Tab, name: str) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize(("reader", "name"), IN_TURNS, indirect=["reader"], scope="module")
 def test_reflows_at_320_pixels_and_with_doubled_text(reader: Tab, name: str) -> None:
     page = reader.open(name)
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -205,7 +213,7 @@ def test_reflows_at_320_pixels_and_with_doubled_text(reader: Tab, name: str) -> 
     page.set_viewport_size({"width": 1_000, "height": 800})
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize(("reader", "name"), IN_TURNS, indirect=["reader"], scope="module")
 def test_targets_are_large_and_focus_shows(reader: Tab, name: str) -> None:
     page = reader.open(name)
     sizes = page.evaluate(
@@ -227,7 +235,7 @@ def test_targets_are_large_and_focus_shows(reader: Tab, name: str) -> None:
         assert style[2] >= 2
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize(("reader", "name"), IN_TURNS, indirect=["reader"], scope="module")
 def test_fetches_only_its_stylesheet_and_breaks_no_rule(reader: Tab, name: str) -> None:
     page = reader.open(name)
     assert reader.fetched[0] == f"{reader.address}{PREFIX}{name}"
