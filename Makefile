@@ -27,9 +27,9 @@ bench-scraping: $(READY) ## a region at work and its thieves in virtual time; pa
 	@exec $(BIN)/python -m loadtest.region
 
 test: lint ## every check and every test
-	@expression=$$(.ci/peers) && $(BIN)/python -m loadtest.bench.regression && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" --cov --cov-report=term
+	@expression=$$(.ci/peers) && $(BIN)/python -m loadtest.bench.regression && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" $(if $(ECLUSE_THOROUGH),--cov --cov-report=term)
 
-thorough: ## every check and every test, with every step and ten times the examples: some 20 minutes
+thorough: ## every check and every test, with every step, ten times the examples and coverage: some 20 minutes
 	@ECLUSE_THOROUGH=1 $(MAKE) --no-print-directory test
 
 bench: $(READY) ## requests a second, latency and cost beside their yardsticks; ONLY=a,d for parts, SHORT=1; JSON at the end
