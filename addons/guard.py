@@ -8,43 +8,29 @@ verdict.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import wraps
 
 from mitmproxy import http
-from mitmproxy.connection import ConnectionState
 
 from addons import flows
 from addons.heads import WireHeaders
-from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, mark, mark_upgrade, verdict_of, was_sent
+from addons.sentinel import ANSWER, DEFER, FORWARD, RELEASE, kill, mark, mark_upgrade, verdict_of
 from addons.upstreams import choose
-from addons.wire import ANSWER_TOO_LARGE, APP_SILENT, cut
+from addons.visits import Visit, app_failed, begin_visit, time_app, visit_of
+from addons.wire import ANSWER_TOO_LARGE, cut
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.engine import Answer, AwaitBody, BodyPlan, Engine, Exchange, Pass
 from gateway.engine.replies import own_origin
 from gateway.engine.services import Services
-from gateway.ingress import Admitted
 from gateway.pages.calm import calm_body, calm_headers
 from gateway.vocabulary.decision import Reason
 from gateway.vocabulary.messages import Reply
 
-_STATE = "ecluse.visit"
 _HELD = "ecluse.held"
 _SWITCHING = 101
 _WATCH_EVERY_S = 0.4
 _MAX_MESSAGE_BYTES = 1_000_000
-
-
-@dataclass(slots=True)
-class _Visit:
-    """What the guard remembers of one flow."""
-
-    admitted: Admitted | None = None
-    exchange: Exchange | None = None
-    plan: BodyPlan | None = None
-    upgrade: bool = False
-    finished: bool = field(default=False)
 
 
 Hook = Callable[["Guard", http.HTTPFlow], Awaitable[None]]
@@ -90,8 +76,7 @@ class Guard:
         if flow.error is not None:
             # mitmproxy is refusing this request itself and only tells us.
             return
-        visit = _Visit()
-        flow.metadata[_STATE] = visit
+        visit = begin_visit(flow)
         visit.admitted, begun = self.engine.arrive(flows.raw_head(flow))
         if isinstance(begun, Answer):
             self._answer(flow, begun)
@@ -101,19 +86,19 @@ class Guard:
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Decide the requests whose body had to be read first; there is nothing to wait for with any other."""
-        visit = _visit(flow)
+        visit = visit_of(flow)
         return None if visit is not None and visit.finished else self._request(flow)
 
     @fail_closed
     async def _request(self, flow: http.HTTPFlow) -> None:
-        visit = _visit(flow)
+        visit = visit_of(flow)
         if visit is None or visit.exchange is None or flow.response is not None or visit.finished:
             return
         flows.read_body(visit.exchange, flow)
         await self._decide(flow, visit, visit.exchange, body_read=True)
 
     async def _decide(
-        self, flow: http.HTTPFlow, visit: _Visit, exchange: Exchange, *, body_read: bool
+        self, flow: http.HTTPFlow, visit: Visit, exchange: Exchange, *, body_read: bool
     ) -> None:
         action = await self.engine.on_request(exchange, body_read=body_read)
         if isinstance(action, AwaitBody):
@@ -162,7 +147,7 @@ class Guard:
 
         return count
 
-    def _judge_upgrade(self, visit: _Visit, exchange: Exchange) -> Answer | None:
+    def _judge_upgrade(self, visit: Visit, exchange: Exchange) -> Answer | None:
         """Allow a WebSocket only on a route that says so, for a full session, from a page of the same origin."""
         facts, route = exchange.facts, exchange.match.route if exchange.match is not None else None
         if route is None or not route.websocket or not exchange.full:
@@ -174,7 +159,7 @@ class Guard:
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Choose to hold the answer back or to stream it. Never replaces it: that would leak the body."""
-        visit = _visit(flow)
+        visit = visit_of(flow)
         if visit is None or visit.exchange is None or flow.response is None or _is_answered(flow):
             return None
         if visit.exchange.held_whole and flow.response.status_code != _SWITCHING:
@@ -184,7 +169,7 @@ class Guard:
 
     @fail_closed
     async def _responseheaders(self, flow: http.HTTPFlow) -> None:
-        visit = _visit(flow)
+        visit = visit_of(flow)
         if visit is None or visit.exchange is None or flow.response is None:
             return
         exchange = visit.exchange
@@ -218,11 +203,11 @@ class Guard:
     @fail_closed
     async def response(self, flow: http.HTTPFlow) -> None:
         """Release the answer or put ours in its place; nothing of it has left unless it was streamed."""
-        visit = _visit(flow)
+        visit = visit_of(flow)
         if visit is None or visit.exchange is None or flow.response is None or _is_answered(flow):
             return
         exchange = visit.exchange
-        _time(flow, exchange)
+        time_app(flow, exchange)
         self._long_lived.pop(flow.id, None)
         held = flow.metadata.pop(_HELD, None)
         if isinstance(held, Answer):
@@ -240,7 +225,7 @@ class Guard:
         if visit.plan in {BodyPlan.STREAM, BodyPlan.METER}:
             exchange.settled = True
             if exchange.cut:
-                _kill(flow)
+                kill(flow)
             elif visit.plan is BodyPlan.METER:
                 await self.engine.still_welcome(exchange)
             return
@@ -255,11 +240,11 @@ class Guard:
     @fail_closed
     async def error(self, flow: http.HTTPFlow) -> None:
         """Settle an exchange that ended early."""
-        visit = _visit(flow)
+        visit = visit_of(flow)
         self._long_lived.pop(flow.id, None)
         if visit is None or visit.exchange is None:
             return
-        if _app_failed(flow) and not visit.exchange.settled:
+        if app_failed(flow) and not visit.exchange.settled:
             too_large = flow.error is not None and flow.error.msg == ANSWER_TOO_LARGE
             reason = Reason.UNINSPECTABLE if too_large else Reason.UPSTREAM_DOWN
             self.engine.app_failed(visit.exchange, reason)
@@ -268,7 +253,7 @@ class Guard:
     @fail_closed
     async def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Meter what the app sends over a socket; the kept copies are dropped so that memory stays flat."""
-        visit = _visit(flow)
+        visit = visit_of(flow)
         if flow.websocket is None or visit is None or visit.exchange is None:
             cut(flow)
             return
@@ -305,7 +290,7 @@ class Guard:
 
     def shut(self, flow: http.HTTPFlow, where: str, fault: str) -> None:
         """Answer a fault of ours: 503 while that is possible, else cut the connection. Never raises."""
-        visit = _visit(flow)
+        visit = visit_of(flow)
         action: Answer | None = None
         with contextlib.suppress(Exception):
             action = self.engine.faulted(visit.exchange if visit is not None else None, f"{where}:{fault}")
@@ -360,32 +345,8 @@ def _calm(status: int) -> Answer:
     return Answer(Reply(status, calm_headers(), calm_body(status)))
 
 
-def _app_failed(flow: http.HTTPFlow) -> bool:
-    """Tell whether a forwarded exchange ended by the app's doing and not by the client's."""
-    forwarded = was_sent(flow) and verdict_of(flow) in {FORWARD, RELEASE}
-    silent = flow.error is not None and flow.error.msg == APP_SILENT
-    return forwarded and (silent or flow.client_conn.state is ConnectionState.OPEN)
-
-
-def _kill(flow: http.HTTPFlow) -> None:
-    if flow.killable:
-        flow.kill()  # type: ignore[no-untyped-call]
-
-
-def _visit(flow: http.HTTPFlow) -> _Visit | None:
-    found = flow.metadata.get(_STATE)
-    return found if isinstance(found, _Visit) else None
-
-
-def _time(flow: http.HTTPFlow, exchange: Exchange) -> None:
-    began_s = flow.request.timestamp_end
-    ended_s = flow.response.timestamp_end if flow.response is not None else None
-    if began_s is not None and ended_s is not None:
-        telemetry.UPSTREAM_SECONDS.by(exchange.app.name).observe(max(0.0, ended_s - began_s))
-
-
 def _is_answered(flow: http.HTTPFlow) -> bool:
-    return flow.metadata.get("ecluse") == ANSWER
+    return verdict_of(flow) is ANSWER
 
 
 def _meter(engine: Engine, exchange: Exchange) -> Callable[[bytes], bytes | list[bytes]]:

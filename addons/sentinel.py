@@ -116,10 +116,11 @@ class Sentinel:
 
     def tcp_start(self, flow: tcp.TCPFlow) -> None:
         """No bytes travel outside HTTP."""
-        _kill(flow)
+        kill(flow)
 
 
-def _kill(flow: Flow) -> None:
+def kill(flow: Flow) -> None:
+    """End *flow*, and the connections that it is on, if it can be ended."""
     if flow.killable:
         flow.kill()  # type: ignore[no-untyped-call]
 
