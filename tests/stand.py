@@ -82,13 +82,10 @@ Takeover = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None
 Handler = Callable[[Seen], Said | Awaitable[Said]]
 
 
-class App:
-    """An app of a few lines that remembers every request and every byte it got."""
+class OnLoopback:
+    """Something that serves connections on a free port of loopback, by its ``_serve``."""
 
-    def __init__(self, handler: Handler) -> None:
-        self.handler = handler
-        self.seen: list[Seen] = []
-        self.bytes = bytearray()
+    def __init__(self) -> None:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -111,6 +108,19 @@ class App:
             raise RuntimeError("not started")
         port: int = self._server.sockets[0].getsockname()[1]
         return port
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+
+class App(OnLoopback):
+    """An app of a few lines that remembers every request and every byte it got."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__()
+        self.handler = handler
+        self.seen: list[Seen] = []
+        self.bytes = bytearray()
 
     async def _body(self, reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
         """Return a request's body; every piece of it is remembered as it comes."""

@@ -5,8 +5,8 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+
+from tests.stand import OnLoopback
 
 CUT = "cut"
 """In a script: hang up."""
@@ -88,34 +88,13 @@ def requests_of(raw: bytes) -> list[Asked]:
     return [head_of(head) for head in heads]
 
 
-class RawApp:
+class RawApp(OnLoopback):
     """Answers whatever it gets, by the word after ``answer=`` in the address when *scripts* knows it."""
 
     def __init__(self, scripts: Mapping[str, Script]) -> None:
+        super().__init__()
         self.scripts = scripts
         self.connections: list[bytearray] = []
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._server is not None:
-            self._server.close()
-        for writer in list(self._writers):
-            writer.close()
-
-    @property
-    def port(self) -> int:
-        """Return the port in use."""
-        if self._server is None:
-            raise RuntimeError("not started")
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
 
     def received(self) -> bytes:
         """Return every byte, connection after connection."""
