@@ -79,8 +79,8 @@ async def reload_now(
     """Swap in what *read* returns; keep the old policy, and say so, when it has faults or *adopt* refuses it.
 
     Returns the outcome: ``loaded``, ``policy_id``, ``faults``, and what a supervisor follows. *read* raises
-    ConfigurationFaults or ValueError, *adopt* ValueError. One that weakens is refused or recorded with who
-    accepted it, as *weigh* has it.
+    ConfigurationFaults or ValueError, *adopt* ValueError; any other error of theirs is answered as a fault that
+    tells its type, and logged. One that weakens is refused or recorded with who accepted it, as *weigh* has it.
     """
     before = services.policy.policy_id
     try:
@@ -93,7 +93,7 @@ async def reload_now(
         await services.audit.append(note(services, EventKind.CONFIG_LOADED, *ids))
         await services.audit.append(_retention(services, fresh.settings))
         adopt(fresh)
-    except (ConfigurationFaults, ValueError, AuditUnavailable) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, who asked must hear that the old policy stays
         faults = told_faults(error)
         weaker = detail(error.changes) if isinstance(error, ConfigurationWeakens) else ()
         services.audit.append_soon(
@@ -119,7 +119,7 @@ async def check_now(services: Services, read: Callable[[], Loaded], weigh: Weigh
         fresh = await asyncio.to_thread(read)
         await asyncio.to_thread(weigh, fresh)
         return outcome_of(fresh)
-    except (ConfigurationFaults, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, who asked must hear it
         return {"loaded": False, "policy_id": services.policy.policy_id, "faults": told_faults(error)}
 
 
@@ -135,10 +135,13 @@ def outcome_of(fresh: Loaded) -> dict[str, Any]:
 
 
 def told_faults(error: Exception) -> list[str]:
-    """Return each fault in words."""
+    """Return each fault in words; an error that nobody foresaw is logged, and told by its type alone."""
     if isinstance(error, ConfigurationFaults | ConfigurationWeakens):
         return [str(fault) for fault in error.faults]
-    return [str(error)]
+    if isinstance(error, ValueError | AuditUnavailable):
+        return [str(error)]
+    telemetry.log().error("reload_failed", error=type(error).__name__, exc_info=True)
+    return [f"{type(error).__name__}: this was not foreseen, see reload_failed in the gateway's log"]
 
 
 def load_again(settings: Settings, needs_restart: Callable[[Settings, Settings], list[str]]) -> Loaded:

@@ -27,6 +27,7 @@ from gateway.audit.verify import Broken, Verified, verify_log
 from gateway.audit.writer import AuditUnavailable
 from gateway.cli import main
 from gateway.cli.loading import load_or_exit
+from gateway.cli.reloading import check_now, reload_now
 from gateway.cli.serve import run
 from gateway.configuration import Loaded, init_keys, load, load_keys
 from gateway.disclosure import pseudonym
@@ -602,6 +603,26 @@ def _command(*arguments: str) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     return 0
+
+
+async def test_a_reload_that_breaks_is_answered(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """O01: Whatever breaks in it, the old policy stays and who asked is told, without what it broke at."""
+
+    def breaks() -> Loaded:
+        raise TypeError(DR_MARTIN.password)
+
+    async with stand(tmp_path) as gate:
+        held = gate.services.policy
+        answers = [
+            await reload_now(gate.services, breaks, lambda _: (), lambda _: None),
+            await check_now(gate.services, breaks, lambda _: ()),
+        ]
+        assert gate.services.policy is held
+        for answer in answers:
+            assert (answer["loaded"], answer["policy_id"]) == (False, held.policy_id)
+            assert [fault.split(":")[0] for fault in answer["faults"]] == ["TypeError"]
+        assert (await gate.events("config-refused"))[-1]["detail"]["faults"] == "1"
+    assert DR_MARTIN.password not in "".join(capfd.readouterr())
 
 
 async def test_a_reload_swaps_or_keeps(house: House, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,6 @@ async def test_a_gateway_serves_again_by_itself(site: Replicated, opened: Opener
 
     def behind_sentinels(config: dict[str, Any]) -> None:
         config["store"] = {"url": site.address, "password_file": "pw", "sentinel_password_file": "spw"}
-        config["realms"]["region"]["classes"]["ten"] = {"patients_24h": 10, "soft_share": 1}
 
     await serve_again(site, tmp_path, behind_sentinels, opened)
 

@@ -85,7 +85,6 @@ async def test_a_gateway_serves_again_by_itself(site: Clustered, opened: Opener,
 
     def in_a_cluster(config: dict[str, Any]) -> None:
         config["store"] = {"url": site.address, "password_file": "pw"}
-        config["realms"]["region"]["classes"]["ten"] = {"patients_24h": 10, "soft_share": 1}
 
     await serve_again(site, tmp_path, in_a_cluster, opened)
 
