@@ -1,4 +1,4 @@
-"""What the door relies on in mitmproxy and h11 beyond what they promise, checked before its own modules are imported.
+"""What the door relies on in mitmproxy, h11 and asyncio beyond their promises, checked before its modules are imported.
 
 The door overrides methods, replaces names of modules and fills objects by hand. Where one of these is gone, the
 override would hang in the air and mitmproxy's own, lax code would serve: that must refuse to start instead.
@@ -63,33 +63,40 @@ RELIES_ON: Final = (
     ),
     Relied("mitmproxy.proxy.server:TimeoutWatchdog", has=("register_activity", "blocker", "can_timeout")),
     Relied("mitmproxy.proxy.server:ConnectionIO", fields=("handler", "reader", "writer")),
-    Relied("mitmproxy.proxy.layer:Layer", has=("_paused", "handle_event", "_handle_event", "context")),
+    Relied(
+        "mitmproxy.proxy.layer:Layer",
+        has=("_paused", "_paused_event_queue", "_handle_event", "context"),
+        overrides=("handle_event",),
+    ),
+    Relied("mitmproxy.proxy.layer:Paused", has=("command", "generator")),
     Relied("mitmproxy.proxy.layer:NextLayer", has=("layer",)),
     Relied("mitmproxy.proxy.context:Context", has=("client", "server", "options", "layers", "fork")),
     Relied(
         "mitmproxy.proxy.layers.http:HttpStream",
         has=("client_state", "server_state", "flow", "response_body_buf", "state_consume_request_body",
-             "state_stream_request_body", "state_done", "state_errored", "check_killed", "send_response"),
-        overrides=("state_wait_for_request_headers", "check_invalid", "check_body_size"),
+             "state_stream_request_body", "state_wait_for_response_headers", "state_done", "state_errored",
+             "send_response"),
+        overrides=("_handle_event", "state_wait_for_request_headers", "check_invalid", "check_killed",
+                   "check_body_size", "make_server_connection"),
         takes=("self", "context", "stream_id"),
     ),
     Relied(
         "mitmproxy.proxy.layers.http:HttpLayer",
-        has=("connections", "streams", "event_to_child"),
-        overrides=("make_stream",),
+        has=("connections", "streams", "command_sources", "waiting_for_establishment"),
+        overrides=("_handle_event", "event_to_child", "make_stream"),
         looks_up=("Http1Client",),
         takes=("self", "context", "mode"),
     ),
     Relied(
         "mitmproxy.proxy.layers.http._http1:Http1Server",
         has=_HTTP1,
-        overrides=("_handle_event", "send", "read_headers", "read_body"),
+        overrides=("_handle_event", "mark_done", "send", "read_headers", "read_body"),
         takes=("self", "context"),
     ),
     Relied(
         "mitmproxy.proxy.layers.http._http1:Http1Client",
         has=_HTTP1,
-        overrides=("read_headers", "read_body"),
+        overrides=("mark_done", "read_headers", "read_body"),
         takes=("self", "context"),
     ),
     Relied("mitmproxy.proxy.layers.http._http1:make_body_reader", takes=("expected_size",)),
@@ -101,9 +108,15 @@ RELIES_ON: Final = (
     Relied("mitmproxy.proxy.layers.http._events:ErrorCode", has=("CLIENT_DISCONNECTED", "GENERIC_SERVER_ERROR",
                                                                 "RESPONSE_TOO_LARGE", "http_status_code")),
     Relied("mitmproxy.proxy.layers.http._hooks:HttpErrorHook", fields=("flow",)),
+    Relied("mitmproxy.proxy.layers.http._hooks:HttpRequestHeadersHook", fields=("flow",)),
     Relied("mitmproxy.addonmanager:AddonManager", overrides=("add", "handle_lifecycle", "trigger_event")),
     Relied("mitmproxy.addons.proxyserver:Proxyserver", has=("servers", "connections", "listen_addrs")),
     Relied("h11._readers:ChunkedReader", has=("__call__", "read_eof")),
+    Relied(
+        "asyncio.streams:StreamReader",
+        has=("_buffer", "_maybe_resume_transport"),
+        overrides=("feed_data", "feed_eof", "set_exception"),
+    ),
 )  # fmt: skip
 """Everything that is private, or that an override of ours hangs on."""
 

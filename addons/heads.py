@@ -115,6 +115,32 @@ def response_head(head: bytes, method: bytes) -> tuple[http.Response, int] | Non
     return response, read[1]
 
 
+def stays_open(request: http.Request | None, response: http.Response | None) -> bool:
+    """Tell whether a connection surely goes on after this exchange. Where it may not, mitmproxy decides."""
+    if request is None or response is None:
+        return False
+    asked, answered = request.data, response.data
+    if asked.http_version != b"HTTP/1.1" or answered.http_version != b"HTTP/1.1":
+        return False
+    if asked.method in _SWITCHED_OFF or answered.status_code < 200 or answered.status_code in _BODILESS:
+        return False
+    return _is_plain(answered.headers.fields, sized=True) and _is_plain(asked.headers.fields, sized=False)
+
+
+def _is_plain(fields: Fields, *, sized: bool) -> bool:
+    """Tell whether nothing is said of the connection or a coding, and if *sized* one plain length."""
+    lengths = 0
+    for name, value in fields:
+        folded = name.lower()
+        if folded not in _UNUSUAL:
+            continue
+        if folded == b"content-length" and _LENGTH.fullmatch(value):
+            lengths += 1
+        elif folded != b"connection" or value.lower() != b"keep-alive":
+            return False
+    return lengths == 1 if sized else lengths <= 1
+
+
 def _block(block: bytes) -> tuple[Fields, int | None, bool] | None:
     """Return the fields of a header block, its length if it names one, and whether anything in it is unusual."""
     if _CONTROL.search(block) is not None:

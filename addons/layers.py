@@ -4,6 +4,7 @@ from typing import Any
 
 from mitmproxy import flow as mitm_flow
 from mitmproxy import http
+from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, context, events, layer
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import _events as http_events
@@ -12,17 +13,96 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from addons import heads
-from addons.wire import ANSWER_TOO_LARGE, Commands, StrictHttp1Client, StrictHttp1Server, Wire
+from addons.straight import Commands
+from addons.wire import ANSWER_TOO_LARGE, REST, StrictHttp1Client, StrictHttp1Server, Wire
+
+_NO: tuple[()] = ()
+"""What a generator of commands is that has none and returns nothing true."""
+_OF_THE_REQUEST = frozenset(
+    {http_events.RequestHeaders, http_events.RequestData, http_events.RequestEndOfMessage}
+)
+_OF_THE_ANSWER = frozenset(
+    {http_events.ResponseHeaders, http_events.ResponseData, http_events.ResponseEndOfMessage}
+)
 
 
 class StrictHttpStream(http_layers.HttpStream):
     """One exchange: a refusal leaves before the upload it refuses, and 100 Continue after the verdict."""
 
-    def __init__(self, ctx: context.Context, stream_id: int, wire: Wire) -> None:
+    def __init__(self, ctx: context.Context, stream_id: int, parent: "StrictHttpLayer") -> None:
         super().__init__(ctx, stream_id)
-        self.wire = wire
+        self.parent = parent
+        self.wire = parent.wire
 
-    def state_wait_for_request_headers(self, event: http_events.RequestHeaders) -> Commands:
+    def handle_event(self, event: events.Event) -> Any:
+        """Do what mitmproxy does, but go on at once after a hook in which nobody has to wait."""
+        paused = self._paused
+        if paused is None:
+            return self._run(self._handle_event(event), None)
+        if isinstance(event, events.CommandCompleted) and event.command is paused.command:
+            self._paused = None
+            return self._go_on(paused.generator, event.reply)
+        self._paused_event_queue.append(event)
+        return _NO
+
+    def _go_on(self, generator: Commands, reply: Any) -> Commands:
+        yield from self._run(generator, reply)
+        while self._paused is None and self._paused_event_queue:
+            yield from self._run(self._handle_event(self._paused_event_queue.popleft()), None)
+
+    def _run(self, generator: Commands, reply: Any) -> Commands:
+        try:
+            command: Any = generator.send(reply)
+            while True:
+                if command.blocking is not True:
+                    yield command
+                elif not self._is_done(command):
+                    command.blocking = self
+                    self._paused = layer.Paused(command, generator)
+                    yield command
+                    return
+                command = next(generator)
+        except StopIteration:
+            return
+
+    def _is_done(self, command: commands.Command) -> bool:
+        """Call the hook that *command* is, and tell whether that was all; what is left is worked off by the door."""
+        begin = self.wire.begin
+        if begin is None or not isinstance(command, commands.StartHook):
+            return False
+        rest = begin(command)
+        if rest is None:
+            return True
+        vars(command)[REST] = rest
+        return False
+
+    def _handle_event(self, event: events.Event) -> Any:
+        kind = type(event)
+        if kind in _OF_THE_REQUEST:
+            return self.client_state(event)
+        if kind in _OF_THE_ANSWER:
+            return self.server_state(event)
+        return super()._handle_event(event)
+
+    def state_wait_for_request_headers(self, event: http_events.RequestHeaders) -> Any:
+        if event.end_stream and isinstance(event.request.headers, heads.WireHeaders):
+            return self._begin(event.request)
+        return self._begin_with_body(event)
+
+    def _begin(self, request: http.Request) -> Commands:
+        """Begin a usual request without body, as `heads` has read it."""
+        server = self.context.server
+        self.flow = flow = http.HTTPFlow(self.context.client, server)
+        flow.request, flow.live = request, True
+        request.data.scheme = b"https" if server.tls else b"http"
+        request.data.host, request.data.port = server.address or ("", 0)
+        yield http_hooks.HttpRequestHeadersHook(flow)
+        if (yield from self.check_killed(True)):
+            return
+        self.client_state = self.state_consume_request_body
+        self.server_state = self.state_wait_for_response_headers
+
+    def _begin_with_body(self, event: http_events.RequestHeaders) -> Commands:
         headers = event.request.headers
         expects = headers.get("expect", "").lower() == "100-continue"
         if expects:
@@ -42,12 +122,37 @@ class StrictHttpStream(http_layers.HttpStream):
                 http_events.ResponseHeaders(self.stream_id, go_on), self.context.client
             )
 
-    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+    def check_invalid(self, request: bool) -> Any:
         """Check the framing of a message once more, unless `heads` read it: it takes nothing else."""
         message = self.flow.request if request else self.flow.response
         if message is not None and isinstance(message.headers, heads.WireHeaders):
-            return False
-        return (yield from super().check_invalid(request))
+            return _NO
+        return super().check_invalid(request)
+
+    def check_killed(self, emit_error_hook: bool) -> Any:
+        """Look whether the exchange was ended while it waited; most were not, and nothing came meanwhile."""
+        if self.flow.error is None and not self._paused_event_queue:
+            return _NO
+        return super().check_killed(emit_error_hook)
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        """Take a connection of this client to the app that is open and free; else have one opened."""
+        request, parent = self.flow.request, self.parent
+        wanted = http_layers.GetHttpConnection(
+            (request.data.host, request.data.port), request.data.scheme == b"https", None
+        )
+        connection: Any
+        for connection in parent.connections:
+            if (
+                type(connection) is Server
+                and wanted.connection_spec_matches(connection)
+                and connection.connected
+                and not connection.error
+                and connection not in parent.waiting_for_establishment
+            ):
+                self.context.server = self.flow.server_conn = connection
+                return True
+        return (yield from super().make_server_connection())
 
     def _answer_early(self, response: http.Response) -> Commands:
         response.headers["connection"] = "close"
@@ -79,17 +184,23 @@ class StrictHttpStream(http_layers.HttpStream):
         self.request_body_buf.clear()  # type: ignore[no-untyped-call]
         self.flow.live = False
 
-    def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
+    def check_body_size(self, request: bool) -> Any:
         """Bound uploads as they come, and answers by what was buffered: not those that are streamed."""
         if request:
             # Before the verdict nobody knows which bound holds; what arrives meanwhile is bounded by the pump.
             held = self.client_state == self.state_consume_request_body
             if not held or len(self.request_body_buf) <= self.wire.bounds.max_request_bytes:
-                return False
-            yield from self._refuse_size()
-            return True
+                return _NO
+            return self._refuse_request()
         if len(self.response_body_buf) <= self.wire.bounds.max_response_bytes:
-            return False
+            return _NO
+        return self._refuse_answer()
+
+    def _refuse_request(self) -> layer.CommandGenerator[bool]:
+        yield from self._refuse_size()
+        return True
+
+    def _refuse_answer(self) -> layer.CommandGenerator[bool]:
         fault = ANSWER_TOO_LARGE
         self.flow.error = mitm_flow.Error(fault)
         yield http_hooks.HttpErrorHook(self.flow)
@@ -113,6 +224,19 @@ class StrictHttpLayer(http_layers.HttpLayer):
         super().__init__(ctx, http_layers.HTTPMode.transparent)
         self.wire = wire
         self.connections[ctx.client] = StrictHttp1Server(ctx.fork(), wire)
+
+    def handle_event(self, event: events.Event) -> Any:
+        """Do what mitmproxy does. What waits here are its children, each for itself."""
+        return self._handle_event(event)
+
+    def _handle_event(self, event: events.Event) -> Any:
+        if type(event) is events.DataReceived:
+            child = self.connections.get(event.connection)
+            if child is not None:
+                return self.event_to_child(child, event)
+        elif type(event) is events.HookCompleted:
+            return self.event_to_child(self.command_sources.pop(event.command), event)
+        return super()._handle_event(event)
 
     def event_to_child(self, child: layer.Layer | http_layers.HttpStream, event: events.Event) -> Commands:
         """Do what mitmproxy does, the most frequent commands first: each costs one look at its class, not eight."""
@@ -149,7 +273,7 @@ class StrictHttpLayer(http_layers.HttpLayer):
             yield command
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
-        self.streams[stream_id] = StrictHttpStream(_fork(self.context), stream_id, self.wire)
+        self.streams[stream_id] = StrictHttpStream(_fork(self.context), stream_id, self)
         yield from self.event_to_child(self.streams[stream_id], events.Start())
 
 

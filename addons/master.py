@@ -111,6 +111,7 @@ class GateMaster(Master):
             )
         )
         self.addons = DirectAddons(self)
+        self.wire.begin = self.addons.begin
         self._proxyserver = proxyserver.Proxyserver()  # type: ignore[no-untyped-call]
         self._ready = asyncio.Event()
         self._running: asyncio.Task[None] | None = None

@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from mitmproxy import http
-from mitmproxy.connection import Connection
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer, mode_servers
 from mitmproxy.proxy.layers import modes
@@ -20,10 +21,13 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
+from addons.arriving import Arriving
 from addons.dispatch import DirectAddons
 from addons.leaving import Leaving, waiting_bytes
+from addons.wire import REST
 
 _MAX_AHEAD_BYTES = 262_144
+_JOINED_BYTES = 65_536
 
 _log = logging.getLogger("mitmproxy.proxy.server")
 
@@ -43,16 +47,24 @@ class GateConnection(ProxyConnectionHandler):
         self._opening = 0
         self._ahead_bytes = 0
         self._caught_up = asyncio.Event()
+        self._going: Any = None
+        self._pieces: list[bytes] = []
 
     async def server_event(self, event: events.Event) -> None:
         """Work *event* off, and whatever it leads to that needs no waiting."""
-        if self._waiting or self._opening:
-            if isinstance(event, events.DataReceived):
-                self._ahead_bytes += len(event.data)
-            elif isinstance(event, events.OpenConnectionCompleted):
-                self._opening -= 1
-                self._catch_up()
+        if isinstance(event, events.OpenConnectionCompleted):
+            self._opening -= 1
+            self._catch_up()
         self.feed(event)
+
+    def _receive(self, connection: Connection, data: bytes) -> bool:
+        """Work off what came on *connection*, and return whether to read on."""
+        if connection.state is ConnectionState.CLOSED:
+            return True
+        if self._waiting or self._opening:
+            self._ahead_bytes += len(data)
+        self.feed(events.DataReceived(connection, data))
+        return self._ahead_bytes <= _MAX_AHEAD_BYTES and not self._is_unread()
 
     def _catch_up(self) -> None:
         if not self._waiting and not self._opening:
@@ -68,6 +80,7 @@ class GateConnection(ProxyConnectionHandler):
         try:
             while self._queue:
                 self._work_off(self._queue.popleft())
+            self._write()
         finally:
             self._pumping = False
 
@@ -77,7 +90,9 @@ class GateConnection(ProxyConnectionHandler):
             for command in self.layer.handle_event(event):
                 if isinstance(command, commands.SendData):
                     self._send(command)
-                elif isinstance(command, commands.StartHook):
+                    continue
+                self._write()
+                if isinstance(command, commands.StartHook):
                     self._call_hook(command)
                 else:
                     self._obey(command)
@@ -88,11 +103,29 @@ class GateConnection(ProxyConnectionHandler):
 
     def _send(self, command: commands.SendData) -> None:
         transport = self.transports.get(command.connection)
-        if transport is not None and transport.writer is not None and not transport.writer.is_closing():
-            transport.writer.write(command.data)
+        writer: Any = transport.writer if transport is not None else None
+        if self._going is not writer:
+            self._write()
+            self._going = writer
+        if writer is not None:
+            self._pieces.append(command.data)
+
+    def _write(self) -> None:
+        """Hand to the system what was sent since the last time: a head and its body in one piece."""
+        writer, pieces = self._going, self._pieces
+        if not pieces or writer is None:
+            return
+        self._pieces = []
+        if writer.is_closing():
+            return
+        if len(pieces) == 2 and len(pieces[1]) <= _JOINED_BYTES:
+            writer.write(pieces[0] + pieces[1])
+        else:
+            for piece in pieces:
+                writer.write(piece)
 
     def _call_hook(self, hook: commands.StartHook) -> None:
-        rest = self._addons.begin(hook)
+        rest = vars(hook).pop(REST, None) or self._addons.begin(hook)
         if rest is None:
             if hook.blocking:
                 self.feed(events.HookCompleted(hook))
@@ -139,7 +172,13 @@ class GateConnection(ProxyConnectionHandler):
 
     async def handle_connection(self, connection: Connection) -> None:
         """Serve one connection to its end, and see its last bytes off."""
-        writer = self.transports[connection].writer
+        transport = self.transports[connection]
+        writer = transport.writer
+        if isinstance(transport.reader, asyncio.StreamReader):
+            arriving: Any = Arriving(
+                transport.reader, writer, partial(self._receive, connection), self.drain_writers
+            )
+            transport.reader = arriving
         try:
             await super().handle_connection(connection)
         finally:
@@ -181,11 +220,16 @@ class GateConnection(ProxyConnectionHandler):
         while self._ahead_bytes > _MAX_AHEAD_BYTES:
             self._caught_up.clear()
             await self._caught_up.wait()
+        if self._is_unread():
+            await super().drain_writers()  # type: ignore[no-untyped-call]
+
+    def _is_unread(self) -> bool:
+        """Tell whether the system took less than was written for somebody."""
         for transport in self.transports.values():
             writer = transport.writer
             if isinstance(writer, asyncio.StreamWriter) and writer.transport.get_write_buffer_size():
-                await super().drain_writers()  # type: ignore[no-untyped-call]
-                return
+                return True
+        return False
 
 
 def _innermost(outer: layer.Layer) -> tuple[layer.Layer, bool]:

@@ -8,7 +8,7 @@ nothing else in the process.
 
 import re
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, cast
@@ -23,9 +23,8 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, make_body_reader
 
 from addons import heads
+from addons.straight import Commands, Straight
 from gateway.pages.calm import calm_answer
-
-Commands = Generator[commands.Command, Any, None]
 
 _REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.[01]")
 # mitmproxy strips vertical tabs and form feeds around values before any addon sees them.
@@ -40,6 +39,8 @@ ANSWER_TOO_LARGE = "answer too large to be inspected"
 """The error of a flow whose answer was given up while it was buffered."""
 APP_SILENT = "no answer in time"
 """The error of a flow whose app took too long to begin its answer."""
+REST = "ecluse_rest"
+"""What a hook that was begun keeps of itself to be worked off, where it had to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,13 @@ class WireBounds:
 class Wire:
     """Bounds, and the client connections now open under them. *stopping*: answer, then close.
 
-    *refused* is told status, address and port of each client refused here, where no hook sees it.
+    *refused* is told status, address and port of each client refused here, where no hook sees it. *begin* calls
+    whoever wants a hook, and returns what is left to be done where somebody has to wait.
     """
 
     bounds: WireBounds
     stopping: bool = False
+    begin: Callable[[commands.StartHook], Coroutine[Any, Any, None] | None] | None = None
     refused: Callable[[int, str, int], None] | None = None
     servers: "weakref.WeakSet[StrictHttp1Server]" = field(default_factory=weakref.WeakSet)
 
@@ -117,7 +120,7 @@ class _WithoutTrailers:
         self._reader.read_eof()
 
 
-class StrictHttp1Server(Http1Server):
+class StrictHttp1Server(Straight, Http1Server):
     """The client's side of a connection."""
 
     def __init__(self, ctx: context.Context, wire: Wire) -> None:
@@ -141,10 +144,10 @@ class StrictHttp1Server(Http1Server):
             yield from self._tick()
         else:
             yield from super()._handle_event(event)
-        if self.state == self.wait and len(self.buf) > _MAX_PENDING_BYTES:
+        if len(self.buf) > _MAX_PENDING_BYTES and self.state == self.wait:
             yield from self._give_up(None)
-        phase = self._phase()
-        if phase is not None and not self._ticking:
+        phase = None if self._ticking else self._phase()
+        if phase is not None:
             if self._watched != phase:
                 self._watched, self._ticks = phase, 0
                 self._body_bytes = 0
@@ -201,6 +204,9 @@ class StrictHttp1Server(Http1Server):
     def send(self, event: http_events.HttpEvent) -> Commands:
         if isinstance(event, http_events.ResponseData) and not event.data:
             return  # An empty chunk would be read as the end of a chunked message.
+        if type(event) is http_events.ResponseEndOfMessage and heads.stays_open(self.request, self.response):
+            yield from self.mark_done(response=True)
+            return
         if (
             isinstance(event, http_events.ResponseHeaders)
             and self.wire.stopping
@@ -272,7 +278,7 @@ class StrictHttp1Server(Http1Server):
             yield from self._give_up(400)
 
 
-class StrictHttp1Client(Http1Client):
+class StrictHttp1Client(Straight, Http1Client):
     """The app's side of a connection."""
 
     def __init__(self, ctx: context.Context, wire: Wire) -> None:
@@ -300,8 +306,12 @@ class StrictHttp1Client(Http1Client):
                 self._interim = 0
                 self.buf.maybe_extract_at_most(end + 4)
                 yield ReceiveHttp(http_events.ResponseHeaders(self.stream_id, self.response, size == 0))
-                self.body_reader = make_body_reader(size)
                 self.state = self.read_body
+                if 0 < size <= len(self.buf):
+                    body = bytes(self.buf.maybe_extract_at_most(size) or b"")
+                    yield ReceiveHttp(http_events.ResponseData(self.stream_id, body))
+                    size = 0
+                self.body_reader = make_body_reader(size)
                 yield from self.state(event)
                 return
         for command in super().read_headers(event):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from addons.contract import RELIES_ON, Relied, broken
+from addons.contract import RELIES_ON, Relied, broken, check
 
 HERE = __name__
 
@@ -46,6 +46,10 @@ class Theirs:
 def test_what_is_gone_is_named(relied: Relied, said: str | None) -> None:
     found = list(broken(relied))
     assert any(said in line for line in found) if said is not None else found == []
+
+
+def test_what_is_installed_keeps_it() -> None:
+    check()
 
 
 def test_what_our_code_hangs_on_is_listed() -> None:

@@ -5,8 +5,9 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 from mitmproxy import http
 from mitmproxy.net.http import http1, validate
+from mitmproxy.proxy.layers.http._http1 import should_make_pipe
 
-from addons.heads import WireHeaders, request_head, response_head
+from addons.heads import WireHeaders, request_head, response_head, stays_open
 from addons.wire import WireBounds, head_fault
 
 _TOKEN = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=12).map(str.encode)
@@ -143,3 +144,40 @@ def test_headers_are_looked_up_as_mitmproxy_does() -> None:
     for name in ("x", "X", b"x", "set-cookie", "y", "absent"):
         assert ours.get(name, "none") == theirs.get(name, "none")
         assert (name in ours) == (name in theirs)
+
+
+@given(
+    st.sampled_from([b"GET", b"POST", b"HEAD", b"CONNECT"]),
+    st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0"]),
+    st.sampled_from([200, 200, 404, 101, 204, 304, 100]),
+    _FIELDS,
+    _FIELDS,
+)
+def test_a_connection_that_surely_goes_on_is_one_that_mitmproxy_keeps(
+    method: bytes,
+    version: bytes,
+    status: int,
+    asked: list[tuple[bytes, bytes]],
+    told: list[tuple[bytes, bytes]],
+) -> None:
+    def stripped(fields: list[tuple[bytes, bytes]]) -> WireHeaders:
+        return WireHeaders(tuple((name, value.strip()) for name, value in fields))
+
+    request = http.Request("h", 80, method, b"http", b"", b"/", version, stripped(asked), b"", None, 0.0, 0.0)
+    response = http.Response(version, status, b"", stripped(told), b"", None, 0.0, 0.0)
+    surely = stays_open(request, response)
+    event(f"surely: {surely}")
+    if not surely:
+        return
+    assert not should_make_pipe(request, response)
+    assert http1.expected_http_body_size(request, response) >= 0
+    for message in (request, response):
+        assert not http1.connection_close(message.http_version, message.headers)
+
+
+def test_most_connections_surely_go_on() -> None:
+    request = http.Request.make("GET", "http://app.example/")
+    response = http.Response.make(200, b"body", {"Content-Length": "4", "Connection": "keep-alive"})
+    assert stays_open(request, response)
+    assert not stays_open(None, response)
+    assert not stays_open(request, None)
