@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from gateway.limits.measures import STATES, pool_states, states
 from gateway.limits.pooled import pooled
@@ -38,7 +37,9 @@ _KINDS = {
 }
 _MODES = {Mode.ENFORCE: "e", Mode.SOFT: "s", Mode.OBSERVE: "o"}
 _POOLS = {Pool.DEVICE: "d", Pool.CLUSTER: "c", Pool.ESTABLISHMENT: "e", Pool.SITE: "s"}
-_COMMITTED, _DENIED = 1, 0
+_COMMITTED, _DENIED = b"1", b"0"
+_NOTHING_TOLD = b"1||||"
+_SPENT = Spent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +109,23 @@ def distinct_members(charge: Charge) -> tuple[list[bytes], list[bytes]]:
     return list(opened), [member for member in dict.fromkeys(charge.listed) if member not in opened]
 
 
-def read_spend(limits: LimitSet, reply: Sequence[Any], pools: Pools = NO_POOLS) -> Outcome:
+def read_spend(limits: LimitSet, reply: bytes, pools: Pools = NO_POOLS) -> Outcome:
     """Return what limits.lua answered: committed, or refused or asked about with nothing committed.
 
     *pools* are those that the charge was told with.
     """
-    how, which, number, *told = reply
+    if reply == _NOTHING_TOLD:
+        return _SPENT
+    how, which, number, *told = reply.split(b"|")
     known = [one.control for one in limits.limits]
     if pools.limits:
         known += [one.control for bounds in pooled(pools, limits).values() for one in bounds.limits]
     would, would_ask = (_controls(known, positions) for positions in told)
     if how == _COMMITTED:
         return Spent(_controls(known, which), would, would_ask, _controls(known, number))
-    control = known[which - 1]
+    control = known[int(which) - 1]
     if how == _DENIED:
-        return Exhausted(control, max(1, -(-number // 1_000_000)), would, would_ask)
+        return Exhausted(control, max(1, -(-int(number) // 1_000_000)), would, would_ask)
     return Asked(control, would, would_ask)
 
 
@@ -156,5 +159,5 @@ async def _usage(store: Store, keys: AccountKeys, limits: LimitSet) -> tuple[Use
     )
 
 
-def _controls(known: Sequence[Control], positions: Sequence[int]) -> tuple[Control, ...]:
-    return tuple(known[position - 1] for position in positions)
+def _controls(known: Sequence[Control], positions: bytes) -> tuple[Control, ...]:
+    return tuple(known[int(position) - 1] for position in positions.split(b",")) if positions else ()

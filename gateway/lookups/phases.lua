@@ -4,6 +4,7 @@
 local LOOKUPS_JAR_MOST = 64
 local LOOKUPS_REFRESH_MS = 1000
 local LOOKUPS_QUARANTINE_MILLI = 500
+local LOOKUPS_COMMITTED = 49 -- the byte '1'
 
 local function lookups_standing(state)
   return state or 'absent'
@@ -190,7 +191,7 @@ redis.register_function('ecluse_reveal', function(keys, args)
   local spend = limits_spend(at_us, account_keys, limits, costs, opened, listed,
     lookups_unasked(has_session, account[3], fresh), extra, pools)
   -- The application's answer leaves only when the charge was committed, and its cookies with it.
-  if has_session and spend[1] == 1 then
+  if has_session and string.byte(spend) == LOOKUPS_COMMITTED then
     local at_ms = whole(math.floor(at_us / 1000))
     for i = 15, 14 + add do
       redis.call('HSET', keys[3], 'j:' .. args[i], at_ms)

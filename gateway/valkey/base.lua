@@ -30,7 +30,7 @@ end
 
 -- A whole number as decimal digits. Lua's own tostring() rounds to 14 digits.
 local function whole(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- KEYS: marker, ecluse:keycheck. ARGV: store id, fingerprint. Returns the fingerprint kept; the first one stays.

@@ -15,7 +15,8 @@ local LIMITS_BUCKETS = 12
 local LIMITS_WINDOW_US = { r = 3600000000, b = 3600000000, e = 86400000000, o = 3600000000, s = 3600000000 }
 local LIMITS_LETTERS = { 'r', 'b', 'e', 'o', 's' }
 
-local LIMITS_NONE = {}
+-- What is told of a charge that was committed, and brought nothing near its bound.
+local LIMITS_NOTHING = '1||||'
 
 local limits_known, limits_known_count = {}, 0
 local limits_names = {}
@@ -59,19 +60,27 @@ local function limits_fields(letter, newest)
   return known
 end
 
+-- Before and after one more request, bound, soft bound (all in us), when it would be used up, which hour its lifetime
+-- was looked at, and, where what is stored lies further ahead than the clock allows, what to store instead.
+local function limits_ahead(now_us, stored, limit)
+  local interval = math.ceil(LIMITS_REQUESTS_US / limit.hard)
+  local tolerance, arrival_us = interval * limit.hard, tonumber(stored) or 0
+  local before = math.max(0, arrival_us - now_us)
+  local full_us = before > tolerance and now_us + tolerance or nil
+  before = math.min(before, tolerance)
+  local after = before + interval
+  return before, after, tolerance, interval * limit.soft, now_us + after,
+    math.floor(arrival_us / LIMITS_REQUESTS_LOOK_US), full_us
+end
+
 local function limits_gcra(now_us, stored, limit)
   if limit.hard == 0 then
     return { before = 0, after = 1, hard = 0, soft = 0, retry_us = LIMITS_REQUESTS_US }
   end
-  local interval = math.ceil(LIMITS_REQUESTS_US / limit.hard)
-  local tolerance = interval * limit.hard
-  local ahead = math.max(0, (tonumber(stored) or 0) - now_us)
-  local impossible = ahead > tolerance
-  ahead = math.min(ahead, tolerance)
-  local after = ahead + interval
+  local before, after, hard, soft, arrival_us, looked, full_us = limits_ahead(now_us, stored, limit)
   return {
-    before = ahead, after = after, hard = tolerance, soft = interval * limit.soft, retry_us = after - tolerance, arrival_us = now_us + after,
-    looked = math.floor((tonumber(stored) or 0) / LIMITS_REQUESTS_LOOK_US), full_us = impossible and now_us + tolerance,
+    before = before, after = after, hard = hard, soft = soft, retry_us = after - hard, arrival_us = arrival_us,
+    looked = looked, full_us = full_us,
   }
 end
 
@@ -258,8 +267,13 @@ local function limits_judge(now_us, keys, limits, costs, opened, listed, stepped
   return scores
 end
 
--- {1, near, asks, would, would_ask} when committed, {0, which, retry_us, would, would_ask} when a hard bound stands in
--- the way, {2, which, 0, would, would_ask} when a soft one does and no fresh code was given; then nothing is committed.
+local function limits_told(how, which, number, would, would_ask)
+  return how .. '|' .. which .. '|' .. number .. '|' .. table.concat(would, ',') .. '|' .. table.concat(would_ask, ',')
+end
+
+-- '1|near|asks|would|would_ask' when committed, '0|which|retry_us|would|would_ask' when a hard bound stands in
+-- the way, '2|which|0|would|would_ask' when a soft one does and no fresh code was given; then nothing is committed.
+-- Several are separated by commas. A table in its place costs the store as much as two of its reads.
 -- Requests are counted past their soft bound and told in asks. Limits are named by their position; those of *pools*
 -- follow the account's, pool after pool.
 -- *costs* by kind: g r b e o s. *opened* and *listed* are distinct and disjoint. *stepped*: nobody need be asked.
@@ -281,10 +295,10 @@ local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped
     base = base + #pool.limits
   end
   if told.denied then
-    return { 0, told.denied, told.retry_us, told.would, told.would_ask }
+    return limits_told('0', told.denied, whole(told.retry_us), told.would, told.would_ask)
   end
   if told.asked then
-    return { 2, told.asked, 0, told.would, told.would_ask }
+    return limits_told('2', told.asked, '0', told.would, told.would_ask)
   end
   limits_commit(now_us, keys, costs, opened, listed, told)
   for _, pool in ipairs(shared) do
@@ -293,36 +307,40 @@ local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped
         math.floor(now_us / 1000), pool.keys, opened, listed, pool.keep_ms, pool.ttl_s, pool.scores)
     end
   end
-  return { 1, told.near, told.asks, told.would, told.would_ask }
+  return limits_told('1', table.concat(told.near, ','), table.concat(told.asks, ','), told.would, told.would_ask)
 end
 
 -- What limits_spend says of { g = 1 }: one request and nothing else, which most questions are.
 local function limits_request(now_us, key, limits, stepped)
   local i = limits.requests
   if not i then
-    return { 1, LIMITS_NONE, LIMITS_NONE, LIMITS_NONE, LIMITS_NONE }
+    return LIMITS_NOTHING
   end
-  local limit = limits[i]
-  local used = limits_gcra(now_us, redis.call('HGET', key, 'g'), limit)
-  local crossed, past_soft = used.after > used.hard, used.after > used.soft and used.soft < used.hard
-  if crossed and used.full_us then
+  local limit, stored = limits[i], redis.call('HGET', key, 'g')
+  if limit.hard == 0 then
+    return limit.enforced and '0|' .. i .. '|' .. whole(LIMITS_REQUESTS_US) .. '||' or '1|||' .. i .. '|'
+  end
+  local before, after, hard, soft, arrival_us, looked, full_us = limits_ahead(now_us, stored, limit)
+  local crossed, past_soft = after > hard, after > soft and soft < hard
+  if crossed and full_us then
     -- No charge but a repair, as in limits_judge.
-    redis.call('HSET', key, 'g', whole(used.full_us))
+    redis.call('HSET', key, 'g', whole(full_us))
   end
   if crossed and limit.enforced then
-    return { 0, i, used.retry_us, LIMITS_NONE, LIMITS_NONE }
+    return '0|' .. i .. '|' .. whole(after - hard) .. '||'
   end
   if not crossed then
-    redis.call('HSET', key, 'g', whole(used.arrival_us))
-    if math.floor(used.arrival_us / LIMITS_REQUESTS_LOOK_US) ~= used.looked then
+    redis.call('HSET', key, 'g', whole(arrival_us))
+    if math.floor(arrival_us / LIMITS_REQUESTS_LOOK_US) ~= looked then
       limits_renew(key)
     end
   end
-  local near = used.before * 10 < used.hard * 8 and used.after * 10 >= used.hard * 8
+  local near = before * 10 < hard * 8 and after * 10 >= hard * 8
   local asks = past_soft and not limit.observed and not stepped
-  local would_ask = past_soft and limit.observed and not crossed and used.before <= used.soft
-  return {
-    1, near and { i } or LIMITS_NONE, asks and { i } or LIMITS_NONE, crossed and { i } or LIMITS_NONE,
-    would_ask and { i } or LIMITS_NONE,
-  }
+  local would_ask = past_soft and limit.observed and not crossed and before <= soft
+  if not (near or asks or crossed or would_ask) then
+    return LIMITS_NOTHING
+  end
+  return '1|' .. (near and i or '') .. '|' .. (asks and i or '') .. '|' .. (crossed and i or '') .. '|'
+    .. (would_ask and i or '')
 end
