@@ -1,6 +1,9 @@
 """One question of the front proxy: may this request go to the application, and with which credentials?"""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from gateway import telemetry
 from gateway.edge import claims
@@ -12,7 +15,7 @@ from gateway.pages.calm import calm_body, calm_headers
 from gateway.policy.inspection import SEEN_ELSEWHERE, why_inspected
 from gateway.policy.policy import Policy
 from gateway.policy.routes import RouteMatch
-from gateway.valkey.client import StoreEmptied, StoreUnavailable
+from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
 from gateway.vocabulary.decision import Forward, Reason
 from gateway.vocabulary.messages import Headers, Reply
 from gateway.vocabulary.records import RouteKind
@@ -63,14 +66,65 @@ class Question:
         self.standing: Standing | None = None
 
 
+class Put:
+    """A question that was decided before, and is put to the store once more: *heard* gets its reply."""
+
+    __slots__ = ("_began_s", "heard", "repeat")
+
+    def __init__(self, repeat: "Repeat[Passed]", store: Store) -> None:
+        """Put it.
+
+        Raises:
+            StoreUnavailable: the store is known to be down.
+        """
+        self.repeat = repeat
+        self._began_s = asyncio.get_running_loop().time()
+        self.heard: asyncio.Future[Any] = store.put(repeat.prepared, self._began_s)
+
+    def passed(self, store: Store) -> Passed | None:
+        """Return what was decided before, if the reply is the very same; once *heard* is done."""
+        if self.heard.exception() is not None or self.heard.result() != self.repeat.reply:
+            return None
+        store.took(self.repeat.prepared, self._began_s)
+        self.repeat.counter.inc()
+        return self.repeat.passed
+
+    async def entering(self, store: Store) -> Entering:
+        """Return how the question was put, and what the store has said to it that is new, or how it failed."""
+        outcome: Any
+        try:
+            outcome = await store.heard(self.repeat.prepared, self.heard, self._began_s)
+        except (StoreUnavailable, StoreEmptied) as error:
+            outcome = error
+        entering = Entering()
+        entering.hear(self.repeat.prepared, outcome)
+        return entering
+
+
 class Check:
     """Answers for the application, by the same engine as the inspector; never raises, and never says yes by default."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    async def decide(self, question: Question) -> Passed | Reply:
-        """Decide the request that *question* describes; the asker is known to be the front proxy."""
+    def put(self, question: Question) -> Put | None:
+        """Put *question* to the store at once, where it was decided before and would be decided so again."""
+        repeat = self._repeat(question)
+        if repeat is None:
+            return None
+        with suppress(StoreUnavailable):
+            return Put(repeat, self.engine.services.store)
+        return None
+
+    def passed(self, put: Put) -> Passed | None:
+        """Return what is decided of *put*, once it was heard, where the store said nothing new."""
+        return put.passed(self.engine.services.store)
+
+    async def decide(self, question: Question, put: Put | None = None) -> Passed | Reply:
+        """Decide the request that *question* describes; the asker is known to be the front proxy.
+
+        *put*: it was put to the store already, which said something new; else the store is asked here.
+        """
         exchange: Exchange | None = None
         try:
             if question.standing is None or question.standing.policy is not self.engine.policy:
@@ -78,23 +132,13 @@ class Check:
                 if not isinstance(arrived, Exchange):
                     return arrived
                 exchange = arrived
-            entering, repeat = None, self._repeat(question)
-            if repeat is not None:
-                try:
-                    outcome = await self.engine.services.store.ask(repeat.prepared)
-                except (StoreUnavailable, StoreEmptied) as error:
-                    outcome = error
-                if outcome == repeat.reply:
-                    repeat.counter.inc()
-                    return repeat.passed
-                entering = Entering()
-                entering.hear(repeat.prepared, outcome)
+            entering = Entering() if put is None else await put.entering(self.engine.services.store)
             if exchange is None or exchange.policy is not self.engine.policy:
                 arrived = self._arrive(question)
                 if not isinstance(arrived, Exchange):
                     return arrived
                 exchange = arrived
-            exchange.entering = entering or Entering()
+            exchange.entering = entering
             return await self._decide(exchange, question)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
             telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)
@@ -102,7 +146,7 @@ class Check:
 
     def _repeat(self, question: Question) -> "Repeat[Passed] | None":
         """Return what was decided of the same lines at the same door, if it would still be decided so."""
-        if question.standing is None:
+        if question.standing is None or question.standing.policy is not self.engine.policy:
             return None
         match = question.standing.match
         repeat = question.asker.repeats.get(match.rule)

@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from gateway.engine import Engine, Exchange
 from gateway.policy.policy import Policy, Route
 from gateway.policy.routes import RouteMatch
-from gateway.valkey.client import Prepared
+from gateway.valkey.prepared import Prepared
 from gateway.vocabulary.decision import Forward, Reason
 
 _MINUTE_MS = 60_000

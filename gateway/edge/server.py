@@ -22,7 +22,7 @@ def wire_of(loaded: Loaded, services: Services) -> Wire:
         raise ValueError("no edge in the configuration")
     secret = edge.secret.encode("ascii") if edge.secret is not None else None
     service = Service(Check(Engine(services)), secret)
-    return Wire(service.respond, service.too_large, _most_bytes(loaded))
+    return Wire(service.respond, service.too_large, _most_bytes(loaded), hasten=service.hasten)
 
 
 def _most_bytes(loaded: Loaded) -> int:

@@ -10,8 +10,8 @@ from http import HTTPStatus
 
 from gateway import telemetry
 from gateway.edge import answers, claims, heads
-from gateway.edge.check import CREDENTIALS, Asker, Check, Passed, Question
-from gateway.edge.wire import Answer, Peer
+from gateway.edge.check import CREDENTIALS, Asker, Check, Passed, Put, Question
+from gateway.edge.wire import Answer, Done, Peer
 from gateway.ingress import Fields, RawHead
 from gateway.pages.calm import calm_body, calm_headers
 from gateway.vocabulary.messages import Reply
@@ -73,10 +73,35 @@ class Service:
             if not isinstance(read, _Known):
                 return read
             known = read
-        answer = await self._answered(known)
+        return await self._respond(known)
+
+    async def _respond(self, known: _Known, put: Put | None = None) -> Answer:
+        answer = await self._answered(known, put)
         if known.head.without_body:
             answer = answer[: answer.index(heads.END) + len(heads.END)]
         return answer, known.head.last
+
+    def hasten(self, raw: bytes, done: Done) -> bool:
+        """Answer a head that was answered before as soon as the store says so again, without a task of its own.
+
+        False: nothing was begun.
+        """
+        known = self._known.get(raw)
+        if known is None or known.question is None or known.head.without_body:
+            return False
+        put = self._check.put(known.question)
+        if put is None:
+            return False
+        put.heard.add_done_callback(lambda _: self._heard(known, put, done))
+        return True
+
+    def _heard(self, known: _Known, put: Put, done: Done) -> None:
+        try:
+            passed = self._check.passed(put)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is decided anew, and somebody waits for the answer
+            telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)
+            passed = None
+        done((_passed(passed), known.head.last) if passed is not None else self._respond(known, put))
 
     def _read(self, raw: bytes, peer: Peer) -> _Known | Answer:
         """Read a head that is new, or return what answers bytes that are no question of the front proxy's."""
@@ -108,16 +133,14 @@ class Service:
         """Record that a head was longer than any may be."""
         self._refuse(431, peer)
 
-    async def _answered(self, known: _Known) -> bytes:
+    async def _answered(self, known: _Known, put: Put | None) -> bytes:
         if known.question is None:
             return (
                 _reply(self._kept(known.head.fields)) if known.head.path == ANSWER else _written(404, (), b"")
             )
-        decided = await self._check.decide(known.question)
+        decided = await self._check.decide(known.question, put)
         if isinstance(decided, Passed):
-            if not decided.written:
-                decided.written = _passed(decided)
-            return decided.written
+            return _passed(decided)
         if known.head.path != BRIEF:
             return _reply(decided)
         packed = answers.pack(self._check.engine.services.keys.session, decided)
@@ -148,11 +171,15 @@ def _bounded[Value](kept: dict[bytes, Value], most: int) -> dict[bytes, Value]:
 
 
 def _passed(passed: Passed) -> bytes:
+    """Return the answer that *passed* is; it is written once."""
+    if passed.written:
+        return passed.written
     lines = [(name.encode("ascii"), value.encode("latin-1")) for name, value in passed.headers]
     dropped = [name for name in CREDENTIALS if all(name != line[0] for line in passed.headers)]
     if dropped:
         lines.append((DROP_HEADER, ",".join(dropped).encode("ascii")))
-    return _written(200, tuple(lines), b"")
+    passed.written = _written(200, tuple(lines), b"")
+    return passed.written
 
 
 def _reply(reply: Reply) -> bytes:

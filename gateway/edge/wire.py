@@ -6,7 +6,7 @@ the connection ends.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gateway import telemetry
@@ -17,8 +17,14 @@ Peer = tuple[str, int]
 """Address and port; "" and 0 for a unix socket."""
 Answer = tuple[bytes, bool]
 """An answer's bytes, without a word on the connection, and whether it ends after them."""
-Respond = Callable[[bytes, Peer], Awaitable[Answer]]
-"""Answers one head. When it raises, the answer is a 503."""
+Coming = Coroutine[Any, Any, Answer]
+"""An answer that is being found. When that raises, the answer is a 503."""
+Respond = Callable[[bytes, Peer], Coming]
+"""Answers one head."""
+Done = Callable[[Answer | Coming], None]
+"""Takes an answer, once."""
+Hasten = Callable[[bytes, Done], bool]
+"""Answers one head without a task for it, if it can; False: nothing was begun."""
 
 HEAD_S = 10.0
 """How long a head may take from its first byte."""
@@ -40,10 +46,12 @@ class Wire:
         too_large: Callable[[Peer], None],
         most_bytes: int,
         *,
+        hasten: Hasten = lambda _head, _done: False,
         head_s: float = HEAD_S,
         idle_s: float = IDLE_S,
     ) -> None:
         self.respond = respond
+        self.hasten = hasten
         self.too_large = too_large
         self.most_bytes = most_bytes
         self.draining = False
@@ -196,17 +204,29 @@ class Connection(asyncio.Protocol):
             self._kept, head = b"", data
         else:
             head, self._kept = data[:length], data[length:]
-        # Begun at once: most of a question is done before anything has to be waited for.
-        self._task = asyncio.Task(self._answer(head), loop=self._wire.loop, eager_start=True)
+        if not self._wire.hasten(head, self._hear):
+            self._hear(self._wire.respond(head, self._peer))
 
-    async def _answer(self, head: bytes) -> None:
+    def _hear(self, answer: Answer | Coming) -> None:
+        if isinstance(answer, tuple):
+            self._tell(*answer)
+        else:
+            # Begun at once: most of a question is done before anything has to be waited for.
+            self._task = asyncio.Task(self._wait_for(answer), loop=self._wire.loop, eager_start=True)
+
+    async def _wait_for(self, coming: Coming) -> None:
         try:
-            answer, last = await self._wire.respond(head, self._peer)
-            if last or self._wire.draining:
-                answer, last = answer.replace(b"\r\n", _LAST, 1), True
+            answer, last = await coming
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass because of it
             telemetry.log().error("question_failed", error=type(error).__name__, exc_info=True)
-            answer, last = _FAULT, True
+            self.busy = False
+            self._finish(_FAULT, last=True)
+        else:
+            self._tell(answer, last)
+
+    def _tell(self, answer: bytes, last: bool) -> None:
+        if last or self._wire.draining:
+            answer, last = answer.replace(b"\r\n", _LAST, 1), True
         self.busy = False
         self._finish(answer, last=last)
 

@@ -15,7 +15,8 @@ from gateway.limits.store import (
     encode_states,
     read_spend,
 )
-from gateway.valkey.client import Prepared, Store, StoreEmptied, StoreUnavailable
+from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
+from gateway.valkey.prepared import Prepared
 from gateway.vocabulary.identity import Stage, Standing
 from gateway.vocabulary.limits import NO_POOLS, Charge, LimitSet, Outcome, Pools, Spent
 from gateway.vocabulary.measures import MeasureRules

@@ -18,11 +18,12 @@ from gateway.valkey.confirmed import Confirmed
 from gateway.valkey.lane import ErrorReply, Lane
 from gateway.valkey.library import Library, compose
 from gateway.valkey.link import Argument, Link, NotUsable, StoreUnavailable, pack
+from gateway.valkey.prepared import Prepared
 from gateway.valkey.primary import Direct, Finder, Found
 from gateway.valkey.sentinel import Sentinels
 from gateway.valkey.slot import NOBODY, tagged, why_elsewhere
 
-__all__ = ("Argument", "Prepared", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
+__all__ = ("Argument", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
 
 _WATCH_S = 1.0
 Send = Callable[[bytes, float], Awaitable[Any]]
@@ -31,23 +32,6 @@ _FENCE = ("ecluse_fence", "ecluse:fence")
 
 class StoreEmptied(Exception):
     """The store answers, but it is empty or another one. Only ``ecluse store adopt`` or a restore mends that."""
-
-
-class Prepared:
-    """A call that is put again and again, always the same: its bytes are made once for each store."""
-
-    __slots__ = ("args", "function", "keys", "packed", "store_id")
-
-    def __init__(self, function: str, keys: Sequence[Argument], args: Sequence[Argument]) -> None:
-        self.function = function
-        self.keys = keys
-        self.args = args
-        self.packed = b""
-        self.store_id = ""
-
-    def same(self, other: "Prepared") -> bool:
-        """Tell whether *other* asks the very same."""
-        return (self.function, self.keys, self.args) == (other.function, other.keys, other.args)
 
 
 class Store:
@@ -181,21 +165,45 @@ class Store:
         Raises:
             StoreUnavailable, StoreEmptied: likewise.
         """
+        began_s = self._loop.time()
+        return await self.heard(prepared, self.put(prepared, began_s), began_s)
+
+    def put(self, prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
+        """Send a call that was prepared, at *began_s* (loop time). What the future gets is for `heard` to read.
+
+        Raises:
+            StoreUnavailable: the store is known to be down.
+        """
         if prepared.store_id != self.store_id:
             prepared.packed = self._packed(prepared.function, prepared.keys, prepared.args)
             prepared.store_id = self.store_id
-        began_s, send = self._loop.time(), self._link.send
         try:
-            # What `_call` does, without a coroutine in between.
-            return await send(prepared.packed, began_s + self._timeout_s)
+            return self._link.send(prepared.packed, began_s + self._timeout_s)
+        except StoreUnavailable:
+            telemetry.STORE_FAILURES.inc()
+            self.took(prepared, began_s)
+            raise
+
+    async def heard(self, prepared: Prepared, reply: "asyncio.Future[Any]", began_s: float) -> Any:
+        """Return the reply to what was `put`; where it says that nothing was executed, do what it takes.
+
+        Raises:
+            StoreUnavailable, StoreEmptied: as `call`.
+        """
+        try:
+            return await reply
         except ErrorReply as error:
             deadline = began_s + self._timeout_s
-            return await self._again(error, prepared.function, prepared.packed, deadline, send)
+            return await self._again(error, prepared.function, prepared.packed, deadline, self._link.send)
         except StoreUnavailable:
             telemetry.STORE_FAILURES.inc()
             raise
         finally:
-            telemetry.STORE_SECONDS.by(prepared.function).observe(self._loop.time() - began_s)
+            self.took(prepared, began_s)
+
+    def took(self, prepared: Prepared, began_s: float) -> None:
+        """Count how long a call took."""
+        telemetry.STORE_SECONDS.by(prepared.function).observe(self._loop.time() - began_s)
 
     async def _call(self, function: str, packed: bytes, deadline: float, send: Send) -> Any:
         try:

@@ -15,7 +15,8 @@ from gateway.demo.configuration import write_configuration
 from gateway.demo.seeding import enrol_people
 from gateway.demo.stage import start_gateway
 from gateway.engine import Engine
-from gateway.valkey.client import Argument, Prepared, Store
+from gateway.valkey.client import Argument, Store
+from gateway.valkey.prepared import Prepared
 from loadtest.bench.answers import Case, cases
 from loadtest.bench.exchanges import Recording, answered, asked, raw_head
 from loadtest.overhead import PEOPLE, enter

@@ -26,7 +26,8 @@ from gateway.sessions.assertion import AssertionMaker
 from gateway.sessions.cookies import CookieReader
 from gateway.sessions.store import SessionStore
 from gateway.sessions.token import TokenReader
-from gateway.valkey.client import Argument, Prepared, Store
+from gateway.valkey.client import Argument, Store
+from gateway.valkey.prepared import Prepared
 from gateway.vocabulary.events import AuditEvent
 from loadtest.bench.answers import Case, cases
 from loadtest.bench.callgrind import Counter

@@ -11,10 +11,11 @@ from typing import Any
 import hiredis
 
 from gateway.processes import bound_to_us
-from gateway.valkey.client import Argument, Prepared, Store
+from gateway.valkey.client import Argument, Store
 from gateway.valkey.embedded import answers, find_server, server_command
 from gateway.valkey.library import Library, compose, product_sources
 from gateway.valkey.marker import MARKER
+from gateway.valkey.prepared import Prepared
 
 CLOCK = "ecluse:clock"
 """Where the virtual time stands, in microseconds, before each call."""

@@ -1,5 +1,6 @@
 """What the check decided before is taken again only while question, policy and the store's reply are the very same."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,8 @@ from gateway.edge.check import Check
 from gateway.edge.service import Service
 from gateway.engine import Engine
 from gateway.policy.routes import RouteMatch
-from gateway.valkey.client import Prepared
+from gateway.valkey.client import StoreUnavailable
+from gateway.valkey.prepared import Prepared
 from gateway.vocabulary.records import RouteKind
 from tests.attacks.test_edge import SECRET, Asker
 from tests.people import DR_MARTIN, NURSE_BEN
@@ -36,17 +38,17 @@ class Shifted:
 
 
 class Counted:
-    """The store's own ``ask``, counted."""
+    """What the store is asked by prepared calls, counted."""
 
     def __init__(self, asker: Asker, patch: pytest.MonkeyPatch) -> None:
         store, self.times = asker.gate.services.store, 0
-        real = store.ask
+        real = store.put
 
-        async def ask(prepared: Prepared) -> Any:
+        def put(prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
             self.times += 1
-            return await real(prepared)
+            return real(prepared, began_s)
 
-        patch.setattr(store, "ask", ask)
+        patch.setattr(store, "put", put)
 
 
 def _changed(config: dict[str, Any]) -> None:
@@ -172,3 +174,35 @@ async def test_a_door_fits_only_when_nothing_is_amiss_with_it(asker: Asker) -> N
         msgspec.structs.replace(match, route=replace(repeat.route)),
     ):
         assert not repeat.fits(other)
+
+
+async def test_a_store_that_lost_its_functions_gets_them_back(asker: Asker) -> None:
+    for _ in range(2):
+        assert (await asker.ask("/annuaire")).status == 200
+    await asker.gate.services.store.execute("FUNCTION", "FLUSH")
+    assert (await asker.ask("/annuaire")).status == 200
+
+
+@pytest.mark.parametrize(
+    "fault", [StoreUnavailable("gone"), ConnectionResetError()], ids=["known", "unforeseen"]
+)
+async def test_what_the_store_does_not_say_passes_nobody(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """A question that was put before its store failed is refused, and is not put a second time."""
+    for _ in range(2):
+        assert (await asker.ask("/annuaire")).status == 200
+    times = 0
+
+    def put(prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
+        nonlocal times
+        times += 1
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        reply.set_exception(fault)
+        return reply
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asker.gate.services.store, "put", put)
+        got = await asker.ask("/annuaire")
+    assert (got.status, times) == (503, 1)
+    assert (await asker.ask("/annuaire")).status == 200

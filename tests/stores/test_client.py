@@ -18,9 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.valkey.client import Prepared, Store, StoreEmptied, StoreUnavailable
+from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import find_server
 from gateway.valkey.library import compose
+from gateway.valkey.prepared import Prepared
 from tests.stores.servers import Server, eventually
 
 ECHO = """
