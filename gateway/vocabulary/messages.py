@@ -6,7 +6,25 @@ Headers = tuple[tuple[str, str], ...]
 """Header lines in wire order; names in lower case, values as received without surrounding blanks."""
 
 
-class RequestFacts(msgspec.Struct, frozen=True):
+class _Lines:
+    """Look-ups in the header lines of a message."""
+
+    __slots__ = ()
+    headers: Headers
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of header *name* (lower case), or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def header_values(self, name: str) -> tuple[str, ...]:
+        """Return every value of header *name* (lower case), in wire order."""
+        return tuple(value for key, value in self.headers if key == name)
+
+
+class RequestFacts(_Lines, msgspec.Struct, frozen=True):
     """One request, after strict ingress.
 
     *path* is canonical and is the path sent upstream; *query* is the raw query string without
@@ -27,35 +45,13 @@ class RequestFacts(msgspec.Struct, frozen=True):
     client_port: int
     body: bytes | None = None
 
-    def header(self, name: str) -> str | None:
-        """Return the first value of header *name* (lower case), or None."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
 
-    def header_values(self, name: str) -> tuple[str, ...]:
-        """Return every value of header *name* (lower case), in wire order."""
-        return tuple(value for key, value in self.headers if key == name)
-
-
-class ResponseFacts(msgspec.Struct, frozen=True):
+class ResponseFacts(_Lines, msgspec.Struct, frozen=True):
     """One answer of the application. *body* is as sent (still encoded), None when it is streamed."""
 
     status: int
     headers: Headers
     body: bytes | None = None
-
-    def header(self, name: str) -> str | None:
-        """Return the first value of header *name* (lower case), or None."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
-
-    def header_values(self, name: str) -> tuple[str, ...]:
-        """Return every value of header *name* (lower case), in wire order."""
-        return tuple(value for key, value in self.headers if key == name)
 
 
 class Reply(msgspec.Struct, frozen=True):

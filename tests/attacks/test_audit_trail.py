@@ -8,7 +8,7 @@ import random
 import shutil
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,6 @@ _OUTCOMES = {"access", "withheld", "refused", "challenged", "sighted"}
 async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with crowded(tmp_path_factory.mktemp("trail")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
-
-
-@pytest.fixture
-def person(people: Iterator[Person]) -> Person:
-    return next(people)
 
 
 async def journal(gate: Stand) -> bytes:

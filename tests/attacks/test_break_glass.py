@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from selectolax.lexbor import LexborHTMLParser
 
-from tests.attacks.factor import PEOPLE, about, crowd, give, is_specific, log_in_early, operate, time_stands
+from tests.attacks.factor import PEOPLE, about, give, is_specific, log_in_early, operate, time_stands
 from tests.attacks.test_caps import names_in
 from tests.people import Person
 from tests.stand import Browser, Got, MiniApp, Stand, stand
@@ -40,16 +40,6 @@ async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]
 def _within_a_step(gate: Stand) -> Iterator[None]:
     with time_stands(gate):
         yield
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
-
-
-@pytest.fixture
-def person(people: Iterator[Person]) -> Person:
-    return next(people)
 
 
 def way(got: Got) -> str | None:

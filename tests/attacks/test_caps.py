@@ -19,7 +19,7 @@ from gateway.lookups import RevealQuestion, reveal
 from gateway.valkey.client import Store
 from gateway.valkey.library import product_sources
 from gateway.vocabulary.limits import Charge, Control, Exhausted, Spent
-from tests.attacks.factor import PEOPLE, about, ask_store, crowd, is_specific, time_stands
+from tests.attacks.factor import PEOPLE, about, ask_store, is_specific, time_stands
 from tests.people import Person
 from tests.stand import Browser, Got, MiniApp, Said, Seen, Stand, stand
 
@@ -101,16 +101,6 @@ async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]
     aliases = tuple(Person(f"{each.login.upper()}@chu.example", each.password) for each in PEOPLE)
     async with stand(tmp_path_factory.mktemp("caps"), OddApp((*PEOPLE, *aliases)), _classes) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
-
-
-@pytest.fixture
-def person(people: Iterator[Person]) -> Person:
-    return next(people)
 
 
 async def member(gate: Stand, person: Person, account_class: str, browser: Browser | None = None) -> Browser:

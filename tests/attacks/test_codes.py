@@ -13,7 +13,6 @@ from gateway import telemetry
 from tests.attacks.factor import (
     about,
     ask_store,
-    crowd,
     crowded,
     is_specific,
     silent,
@@ -34,11 +33,6 @@ def _behind_a_proxy(config: dict[str, Any]) -> None:
 async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with crowded(tmp_path_factory.mktemp("codes"), _behind_a_proxy) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

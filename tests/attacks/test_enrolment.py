@@ -12,10 +12,8 @@ import pytest
 import pytest_asyncio
 from selectolax.lexbor import LexborHTMLParser
 
-from gateway.accounts import recovery
 from gateway.accounts.store import Labels
 from gateway.audit.operator import local_user
-from gateway.engine import factor_pages
 from tests.attacks.factor import (
     about,
     ask_store,
@@ -33,31 +31,13 @@ from tests.attacks.factor import (
 from tests.people import Person
 from tests.stand import Browser, Got, Stand, form_token, stand
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cheap_hashes() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(factor_pages, "HASH_COST", recovery.CHEAPEST)
-    yield
-    patch.undo()
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("cheap_hashes")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with crowded(tmp_path_factory.mktemp("enrol")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
-
-
-@pytest.fixture
-def person(people: Iterator[Person]) -> Person:
-    return next(people)
 
 
 async def test_g01_a_stolen_password_shows_no_secret(gate: Stand, person: Person) -> None:

@@ -19,7 +19,6 @@ from tests.attacks.factor import (
     PEOPLE,
     about,
     ask_store,
-    crowd,
     give,
     is_specific,
     log_in_early,
@@ -73,16 +72,6 @@ async def _nothing_in_force(gate: Stand) -> AsyncIterator[None]:
     with time_stands(gate):
         yield
     await ask_store(gate, "DEL", "ecluse:measures")
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
-
-
-@pytest.fixture
-def person(people: Iterator[Person]) -> Person:
-    return next(people)
 
 
 async def works_for(gate: Stand, person: Person, establishment: str) -> None:

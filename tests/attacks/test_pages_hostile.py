@@ -10,14 +10,12 @@ import pytest
 import pytest_asyncio
 from selectolax.lexbor import LexborHTMLParser
 
-from gateway.accounts import recovery
 from gateway.configuration.faults import ConfigurationFaults
-from gateway.engine import factor_pages
-from tests.attacks.factor import PEOPLE, about, at_enrolment, crowd, shown_secret, silent, type_code
+from tests.attacks.factor import PEOPLE, about, at_enrolment, shown_secret, silent, type_code
 from tests.people import Person
 from tests.stand import Got, MiniApp, Said, Seen, Stand, form_token, stand, write_config
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("cheap_hashes")]
 
 BEFORE = "avant.example"
 MARKUP = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -44,29 +42,11 @@ def _two_flows(config: dict[str, Any]) -> None:
     config["body"] = {"name": "GRADeS <b>Exemple</b>", "contact": "a&b<c>"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cheap_hashes() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(factor_pages, "HASH_COST", recovery.CHEAPEST)
-    yield
-    patch.undo()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     handler = LeadingApp((*PEOPLE, HOSTILE))
     async with stand(tmp_path_factory.mktemp("pages"), handler, _two_flows) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
-
-
-@pytest.fixture
-def person(people: Iterator[Person]) -> Person:
-    return next(people)
 
 
 def is_inert(page: Got) -> bool:

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from gateway.sessions import device
 from gateway.vocabulary.keys import KeyRing
-from tests.attacks.factor import about, crowd, crowded, operate, time_stands
+from tests.attacks.factor import about, crowded, operate, time_stands
 from tests.people import Person
 from tests.stand import Browser, Stand
 
@@ -35,11 +35,6 @@ def _pools(config: dict[str, Any]) -> None:
 async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with crowded(tmp_path_factory.mktemp("pools"), _pools) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
 
 
 async def arrive(gate: Stand, person: Person, known: Browser | None = None) -> Browser:

@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.accounts import recovery
-from gateway.engine import factor_pages
 from tests.attacks.factor import (
     about,
     ask_store,
-    crowd,
     crowded,
     is_specific,
     recovery_codes,
@@ -24,26 +21,13 @@ from tests.attacks.factor import (
 from tests.people import Person
 from tests.stand import Stand, form_token
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cheap_hashes() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(factor_pages, "HASH_COST", recovery.CHEAPEST)
-    yield
-    patch.undo()
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("cheap_hashes")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with crowded(tmp_path_factory.mktemp("recovery")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from gateway.sessions import device
 from gateway.vocabulary.identity import Standing
-from tests.attacks.factor import about, crowd, crowded, operate, time_stands
+from tests.attacks.factor import about, crowded, operate, time_stands
 from tests.people import Person
 from tests.stand import Browser, Stand, form_token
 
@@ -107,11 +107,6 @@ async def until_challenged(gate: Stand, browser: Browser, path: str) -> float:
         assert time.monotonic() - began_s < 10, "never asked"
         await asyncio.sleep(0.05)
     return time.monotonic() - began_s
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
 
 
 async def walks_of(gate: Stand, person: Person) -> list[dict[str, str]]:

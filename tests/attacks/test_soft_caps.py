@@ -16,7 +16,6 @@ from tests.attacks.factor import (
     STEP_UP,
     about,
     ask_store,
-    crowd,
     give,
     is_specific,
     log_in_early,
@@ -56,16 +55,6 @@ async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]
 def _within_a_step(gate: Stand) -> Iterator[None]:
     with time_stands(gate):
         yield
-
-
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
-
-
-@pytest.fixture
-def person(people: Iterator[Person]) -> Person:
-    return next(people)
 
 
 async def used(gate: Stand, person: Person, control: Control, account_class: str) -> float:

@@ -11,7 +11,6 @@ from tests.attacks.factor import (
     PEOPLE,
     STEP_UP,
     about,
-    crowd,
     give,
     is_specific,
     log_in_early,
@@ -37,20 +36,10 @@ async def gate(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]
         yield running
 
 
-@pytest.fixture(scope="module")
-def people() -> Iterator[Person]:
-    return crowd()
-
-
 @pytest.fixture(autouse=True)
 def _within_a_step(gate: Stand) -> Iterator[None]:
     with time_stands(gate):
         yield
-
-
-@pytest.fixture
-def person(people: Iterator[Person]) -> Person:
-    return next(people)
 
 
 async def owing(gate: Stand, person: Person) -> Browser:
