@@ -362,7 +362,7 @@ def _strip(lines: Headers, authority: str) -> tuple[Headers, bool]:
 def _client(head: RawHead, lines: Headers, trusted: tuple[Network, ...]) -> tuple[str, int, str]:
     peer = _address(head.peer_address)
     if peer is None or not _within(peer, trusted):
-        return head.peer_address if peer is None else str(peer), head.peer_port, head.scheme
+        return _told(head.peer_address), head.peer_port, head.scheme
     protocols = [value.lower() for name, value in lines if name == "x-forwarded-proto"]
     scheme = protocols[0] if len(protocols) == 1 and protocols[0] in {"http", "https"} else head.scheme
     entries = [
@@ -370,15 +370,15 @@ def _client(head: RawHead, lines: Headers, trusted: tuple[Network, ...]) -> tupl
     ]
     # Each trusted proxy appended the address it saw, so the list is read from its end; the first one
     # that is not ours is the client. What cannot be read ends the walk at the last proxy known.
-    nearest = peer
+    nearest = head.peer_address
     for entry in reversed(entries[-MAX_FORWARDED_ENTRIES:]):
         candidate = _address(entry)
         if candidate is None:
             break
+        nearest = entry
         if not _within(candidate, trusted):
-            return str(candidate), 0, scheme
-        nearest = candidate
-    return str(nearest), head.peer_port if nearest == peer else 0, scheme
+            return _told(nearest), 0, scheme
+    return _told(nearest), head.peer_port if _address(nearest) == peer else 0, scheme
 
 
 @lru_cache(maxsize=4_096)
@@ -390,6 +390,13 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+@lru_cache(maxsize=4_096)
+def _told(text: str) -> str:
+    """Return *text* as an address is written, or as it is when it is none."""
+    address = _address(text)
+    return text if address is None else str(address)
 
 
 def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:

@@ -1,6 +1,7 @@
 """From an exchange to its audit event. Pure: it knows words, not HTTP, files or keys."""
 
 import hashlib
+from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
@@ -41,6 +42,7 @@ class Context(msgspec.Struct, frozen=True):
         return replace(self, account=account, account_class=account_class, session=session)
 
 
+@lru_cache(maxsize=8_192)
 def session_label(session_id: str) -> str:
     """Return a name for a session that opens nothing: 12 hex digits of its SHA-256."""
     return hashlib.sha256(session_id.encode()).hexdigest()[:12]

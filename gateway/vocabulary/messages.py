@@ -21,7 +21,7 @@ class _Lines:
 
     def header_values(self, name: str) -> tuple[str, ...]:
         """Return every value of header *name* (lower case), in wire order."""
-        return tuple(value for key, value in self.headers if key == name)
+        return tuple([value for key, value in self.headers if key == name])
 
 
 class RequestFacts(_Lines, msgspec.Struct, frozen=True):
