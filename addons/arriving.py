@@ -15,6 +15,8 @@ class Arriving:
     *receive* is given each piece, and returns whether more may come; else *caught_up* waits until it may.
     """
 
+    __slots__ = ("_caught_up", "_early", "_held", "_over", "_receive", "_stream", "_transport", "_turn")
+
     def __init__(
         self,
         stream: asyncio.StreamReader,
