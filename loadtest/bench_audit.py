@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,14 @@ def probe(directory: Path, what: str, share: float) -> dict[str, Any]:
     }
 
 
-def measure(directory: Path, events: int) -> dict[str, Any]:
-    """Return the figures of the trail of *events* under *directory*."""
+def measure(directory: Path, events: int, shares: Sequence[float] = _SHARES) -> dict[str, Any]:
+    """Return the figures of the trail of *events* under *directory*, asked once for each of *shares* of it."""
     told: dict[str, Any] = {"events": events, "command_start_s": _command_start()}
     peak_mb = 0.0
     for what in ("patient", "week", "top20_day"):
         for state in ("cold", "warm"):
             found = []
-            for share in _SHARES if what != "top20_day" else _SHARES[:3]:
+            for share in shares if what != "top20_day" else shares[:3]:
                 if state == "cold":
                     _forget(directory)
                 found.append(_in_its_own_process(directory, what, share))
