@@ -7,12 +7,13 @@ speak in the gateway's name.
 
 import re
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address
 
 import msgspec
 
+from gateway.policy.forwarded import Peer, client_of
 from gateway.policy.paths import PathRefused, canonical_path
-from gateway.policy.policy import Network, Policy
+from gateway.policy.policy import Policy
 from gateway.vocabulary.messages import Headers
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -28,7 +29,6 @@ _QUERY = re.compile(rb"[!-~]*")
 
 MAX_FIELDS = 200
 """Header fields in one request; browsers send about 20."""
-MAX_FORWARDED_ENTRIES = 50
 
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _SINGLE = frozenset({
@@ -178,7 +178,8 @@ def _admit(head: RawHead, policy: Policy) -> Admitted:
     method = _method(head.method, None if app is None else app.methods)
     allowances: frozenset[str] = frozenset() if app is None else app.path_allowances
     path, query, has_query = _target(head.target, allowances)
-    address, client_port, scheme = _client(head, lines, policy.trusted_proxies)
+    peer = Peer(head.peer_address, head.peer_port, head.scheme)
+    address, client_port, scheme = client_of(peer, lines, policy.trusted_proxies)
     return Admitted(
         method=method,
         scheme=scheme,
@@ -357,47 +358,3 @@ def _strip(lines: Headers, authority: str) -> tuple[Headers, bool]:
     if cookies:
         kept.append(("cookie", "; ".join(cookies)))
     return tuple(kept), spoofed
-
-
-def _client(head: RawHead, lines: Headers, trusted: tuple[Network, ...]) -> tuple[str, int, str]:
-    peer = _address(head.peer_address)
-    if peer is None or not _within(peer, trusted):
-        return _told(head.peer_address), head.peer_port, head.scheme
-    protocols = [value.lower() for name, value in lines if name == "x-forwarded-proto"]
-    scheme = protocols[0] if len(protocols) == 1 and protocols[0] in {"http", "https"} else head.scheme
-    entries = [
-        entry.strip() for name, value in lines if name == "x-forwarded-for" for entry in value.split(",")
-    ]
-    # Each trusted proxy appended the address it saw, so the list is read from its end; the first one
-    # that is not ours is the client. What cannot be read ends the walk at the last proxy known.
-    nearest = head.peer_address
-    for entry in reversed(entries[-MAX_FORWARDED_ENTRIES:]):
-        candidate = _address(entry)
-        if candidate is None:
-            break
-        nearest = entry
-        if not _within(candidate, trusted):
-            return _told(nearest), 0, scheme
-    return _told(nearest), head.peer_port if _address(nearest) == peer else 0, scheme
-
-
-@lru_cache(maxsize=4_096)
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    if "%" in text:
-        return None
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
-
-
-@lru_cache(maxsize=4_096)
-def _told(text: str) -> str:
-    """Return *text* as an address is written, or as it is when it is none."""
-    address = _address(text)
-    return text if address is None else str(address)
-
-
-def _within(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
-    return any(address in network for network in networks)
