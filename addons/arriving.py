@@ -35,11 +35,7 @@ class Arriving:
         self._take_over()
 
     async def read(self, _most: int) -> bytes:
-        """Return nothing, once all that came was received and no more can come.
-
-        Raises:
-            OSError: the connection broke.
-        """
+        """Return nothing, once all that came was received and no more can come: the end, or the connection broke."""
         for piece in self._early:
             self._hand_on(piece)
         self._early.clear()

@@ -132,11 +132,9 @@ def _is_plain(fields: Fields, *, sized: bool) -> bool:
     lengths = 0
     for name, value in fields:
         folded = name.lower()
-        if folded not in _UNUSUAL:
-            continue
         if folded == b"content-length" and _LENGTH.fullmatch(value):
             lengths += 1
-        elif folded != b"connection" or value.lower() != b"keep-alive":
+        elif folded in _UNUSUAL and not _keeps_alive(folded, value):
             return False
     return lengths == 1 if sized else lengths <= 1
 
@@ -155,10 +153,15 @@ def _block(block: bytes) -> tuple[Fields, int | None, bool] | None:
         folded = name.lower()
         if folded == b"content-length" and length is None and _LENGTH.fullmatch(value):
             length = int(value)
-        elif folded in _UNUSUAL and (folded != b"connection" or value.lower() != b"keep-alive"):
+        elif folded in _UNUSUAL and not _keeps_alive(folded, value):
             unusual = True
         fields.append((name, value))
     return tuple(fields), length, unusual
+
+
+def _keeps_alive(folded: bytes, value: bytes) -> bool:
+    """Tell whether a line says of the connection what holds without it."""
+    return folded == b"connection" and value.lower() == b"keep-alive"
 
 
 # Answers carry their time and so pass by: they do not push out the requests that come again.

@@ -204,9 +204,6 @@ class StrictHttp1Server(Straight, Http1Server):
     def send(self, event: http_events.HttpEvent) -> Commands:
         if isinstance(event, http_events.ResponseData) and not event.data:
             return  # An empty chunk would be read as the end of a chunked message.
-        if type(event) is http_events.ResponseEndOfMessage and heads.stays_open(self.request, self.response):
-            yield from self.mark_done(response=True)
-            return
         if (
             isinstance(event, http_events.ResponseHeaders)
             and self.wire.stopping

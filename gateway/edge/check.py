@@ -69,7 +69,7 @@ class Question:
 class Put:
     """A question that was decided before, and is put to the store once more: *heard* gets its reply."""
 
-    __slots__ = ("_began_s", "heard", "repeat")
+    __slots__ = ("_began_s", "_store", "heard", "repeat")
 
     def __init__(self, repeat: "Repeat[Passed]", store: Store) -> None:
         """Put it.
@@ -78,22 +78,23 @@ class Put:
             StoreUnavailable: the store is known to be down.
         """
         self.repeat = repeat
+        self._store = store
         self._began_s = asyncio.get_running_loop().time()
         self.heard: asyncio.Future[Any] = store.put(repeat.prepared, self._began_s)
 
-    def passed(self, store: Store) -> Passed | None:
+    def passed(self) -> Passed | None:
         """Return what was decided before, if the reply is the very same; once *heard* is done."""
         if self.heard.exception() is not None or self.heard.result() != self.repeat.reply:
             return None
-        store.took(self.repeat.prepared, self._began_s)
+        self._store.took(self.repeat.prepared, self._began_s)
         self.repeat.counter.inc()
         return self.repeat.passed
 
-    async def entering(self, store: Store) -> Entering:
+    async def entering(self) -> Entering:
         """Return how the question was put, and what the store has said to it that is new, or how it failed."""
         outcome: Any
         try:
-            outcome = await store.heard(self.repeat.prepared, self.heard, self._began_s)
+            outcome = await self._store.heard(self.repeat.prepared, self.heard, self._began_s)
         except (StoreUnavailable, StoreEmptied) as error:
             outcome = error
         entering = Entering()
@@ -116,10 +117,6 @@ class Check:
             return Put(repeat, self.engine.services.store)
         return None
 
-    def passed(self, put: Put) -> Passed | None:
-        """Return what is decided of *put*, once it was heard, where the store said nothing new."""
-        return put.passed(self.engine.services.store)
-
     async def decide(self, question: Question, put: Put | None = None) -> Passed | Reply:
         """Decide the request that *question* describes; the asker is known to be the front proxy.
 
@@ -132,7 +129,7 @@ class Check:
                 if not isinstance(arrived, Exchange):
                     return arrived
                 exchange = arrived
-            entering = Entering() if put is None else await put.entering(self.engine.services.store)
+            entering = Entering() if put is None else await put.entering()
             if exchange is None or exchange.policy is not self.engine.policy:
                 arrived = self._arrive(question)
                 if not isinstance(arrived, Exchange):

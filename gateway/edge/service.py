@@ -97,7 +97,7 @@ class Service:
 
     def _heard(self, known: _Known, put: Put, done: Done) -> None:
         try:
-            passed = self._check.passed(put)
+            passed = put.passed()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is decided anew, and somebody waits for the answer
             telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)
             passed = None

@@ -166,7 +166,13 @@ class Store:
             StoreUnavailable, StoreEmptied: likewise.
         """
         began_s = self._loop.time()
-        return await self.heard(prepared, self.put(prepared, began_s), began_s)
+        try:
+            reply = self.put(prepared, began_s)
+        except StoreUnavailable:
+            telemetry.STORE_FAILURES.inc()
+            self.took(prepared, began_s)
+            raise
+        return await self.heard(prepared, reply, began_s)
 
     def put(self, prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
         """Send a call that was prepared, at *began_s* (loop time). What the future gets is for `heard` to read.
@@ -177,12 +183,7 @@ class Store:
         if prepared.store_id != self.store_id:
             prepared.packed = self._packed(prepared.function, prepared.keys, prepared.args)
             prepared.store_id = self.store_id
-        try:
-            return self._link.send(prepared.packed, began_s + self._timeout_s)
-        except StoreUnavailable:
-            telemetry.STORE_FAILURES.inc()
-            self.took(prepared, began_s)
-            raise
+        return self._link.send(prepared.packed, began_s + self._timeout_s)
 
     async def heard(self, prepared: Prepared, reply: "asyncio.Future[Any]", began_s: float) -> Any:
         """Return the reply to what was `put`; where it says that nothing was executed, do what it takes.
