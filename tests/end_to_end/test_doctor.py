@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.audit.writer import CHECKPOINT_EVERY_S
 from gateway.cli import main
 from tests.end_to_end.workers_site import Site, a_site, serving
 from tests.stand import Said
@@ -36,6 +37,16 @@ def everything_below(folder: Path) -> dict[str, bytes]:
     return kept
 
 
+async def at_rest(folder: Path) -> dict[str, bytes]:
+    """Return what is below *folder* once the gateway has signed what it wrote at its start."""
+    async with asyncio.timeout(30):
+        before: dict[str, bytes] = {}
+        while (now := everything_below(folder)) != before:
+            before = now
+            await asyncio.sleep(2 * CHECKPOINT_EVERY_S)
+        return now
+
+
 async def test_beside_a_running_gateway_and_without_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,7 +54,7 @@ async def test_beside_a_running_gateway_and_without_one(
     async with a_site(tmp_path) as site:
         site.change("apps:\n  parcours:\n", "apps:\n  parcours:\n    check_path: /dossiers/1001\n")
         async with serving(site) as gateway:
-            before = everything_below(tmp_path)
+            before = await at_rest(tmp_path)
             code, told = await asyncio.to_thread(ask, site, capsys)
             assert everything_below(tmp_path) == before
             well = ("configuration", "packages", "keys", "keys of the store", "policy in force", "store")
