@@ -16,7 +16,6 @@ from gateway.clock import Clock
 from gateway.configuration import Settings
 from gateway.doctor.findings import Finding, failed, ok, warning
 from gateway.valkey.address import read_address
-from gateway.valkey.client import finder_of
 from gateway.valkey.embedded import answers
 from gateway.valkey.health import (
     LEAST_MAJOR,
@@ -27,6 +26,7 @@ from gateway.valkey.health import (
 )
 from gateway.valkey.link import NotUsable
 from gateway.valkey.marker import KEYCHECK, MARKER, MarkerFileBroken, read_local_id
+from gateway.valkey.sentinel import finder_of
 from gateway.valkey.slot import tagged
 
 WAIT_S = 3.0

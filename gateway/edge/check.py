@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway import telemetry
@@ -10,18 +10,20 @@ from gateway.edge import claims
 from gateway.edge.repeats import Repeat, repeat_of
 from gateway.engine import Answer, Engine, Exchange, Onward
 from gateway.ingress import Admitted, RawHead
-from gateway.lookups import Entering
+from gateway.lookups import ALONE, Entering
 from gateway.pages.calm import calm_body, calm_headers
 from gateway.policy.inspection import SEEN_ELSEWHERE, why_inspected
 from gateway.policy.policy import Policy
 from gateway.policy.routes import RouteMatch
 from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
+from gateway.valkey.prepared import Prepared
 from gateway.vocabulary.decision import Forward, Reason
 from gateway.vocabulary.messages import Headers, Reply
 from gateway.vocabulary.records import RouteKind
 
 _PASSING = frozenset({Reason.PUBLIC, Reason.SESSION_FULL, Reason.SERVICE_ACCOUNT})
 """Reasons to forward of which the answer need not be seen."""
+_MOST_CALLS = 8_192
 CREDENTIALS = ("cookie", "authorization", "x-ecluse-assertion")
 """What a passing request takes to the app in place of what the client sent under these names."""
 
@@ -67,7 +69,10 @@ class Question:
 
 
 class Put:
-    """A question that was decided before, and is put to the store once more: *heard* gets its reply."""
+    """A question that was decided before, and is put to the store once more: *heard* gets its reply.
+
+    What the same session asks in the same moment, a page with all that belongs to it, is put together.
+    """
 
     __slots__ = ("_began_s", "_store", "heard", "repeat")
 
@@ -80,7 +85,7 @@ class Put:
         self.repeat = repeat
         self._store = store
         self._began_s = asyncio.get_running_loop().time()
-        self.heard: asyncio.Future[Any] = store.put(repeat.prepared, self._began_s)
+        self.heard: asyncio.Future[Any] = store.join(repeat.prepared, self._began_s)
 
     def passed(self) -> Passed | None:
         """Return what was decided before, if the reply is the very same; once *heard* is done."""
@@ -98,7 +103,8 @@ class Put:
         except (StoreUnavailable, StoreEmptied) as error:
             outcome = error
         entering = Entering()
-        entering.hear(self.repeat.prepared, outcome)
+        if outcome != ALONE:
+            entering.hear(self.repeat.prepared, outcome)
         return entering
 
 
@@ -107,6 +113,7 @@ class Check:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._calls: dict[bytes, Prepared] = {}
 
     def put(self, question: Question) -> Put | None:
         """Put *question* to the store at once, where it was decided before and would be decided so again."""
@@ -192,8 +199,15 @@ class Check:
         passed = Passed(tuple([line for line in action.headers if line[0] in CREDENTIALS]))
         repeat = repeat_of(self.engine, exchange, passed)
         if repeat is not None:
+            repeat = replace(repeat, prepared=self._one_of(repeat.prepared))
             question.asker.repeats[repeat.route.name] = repeat
         return passed
+
+    def _one_of(self, prepared: Prepared) -> Prepared:
+        """Return the one call by which all ask what *prepared* asks, whatever else their requests say."""
+        if len(self._calls) >= _MOST_CALLS:
+            del self._calls[next(iter(self._calls))]
+        return self._calls.setdefault(prepared.packed, prepared)
 
     def _must_be_seen(self, exchange: Exchange) -> bool:
         match = exchange.match

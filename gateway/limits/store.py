@@ -135,7 +135,7 @@ async def usage(store: Store, account_id: str, limits: LimitSet) -> tuple[Used, 
     Raises:
         StoreUnavailable, StoreEmptied: as every call.
     """
-    return await _usage(store, account_keys(account_id), limits)
+    return await _usage(store, account_keys(account_id), limits, f"ecluse:{{{account_id}}}:account")
 
 
 async def pool_usage(store: Store, pool: Pool, name: str, limits: LimitSet) -> tuple[Used, ...]:
@@ -146,13 +146,13 @@ async def pool_usage(store: Store, pool: Pool, name: str, limits: LimitSet) -> t
     """
     base = f"ecluse:{pool.value}" if pool is Pool.SITE else f"ecluse:{pool.value}:{name}"
     keys = AccountKeys(f"{base}:patients", f"{base}:opened", f"{base}:counters")
-    return await _usage(store, keys, limits)
+    return await _usage(store, keys, limits, keys.counters)
 
 
-async def _usage(store: Store, keys: AccountKeys, limits: LimitSet) -> tuple[Used, ...]:
-    reply = await store.call(
-        "ecluse_usage", [keys.patients, keys.opened, keys.counters], [encode_limits(limits)]
-    )
+async def _usage(store: Store, keys: AccountKeys, limits: LimitSet, requests: str) -> tuple[Used, ...]:
+    """*requests*: the key that counts them, where it is not that of the counters."""
+    told = [keys.patients, keys.opened, keys.counters, requests]
+    reply = await store.call("ecluse_usage", told, [encode_limits(limits)])
     return tuple(
         Used(one.control, used if _KINDS[one.control].startswith("p") else used * 1000, one.hard, one.soft)
         for one, used in zip(limits.limits, reply, strict=True)

@@ -1,6 +1,8 @@
 """The two trips of an exchange to the store: who is this, and may this leave."""
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,16 +17,21 @@ from gateway.limits.store import (
     encode_states,
     read_spend,
 )
-from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
-from gateway.valkey.prepared import Prepared
+from gateway.valkey.client import Argument, Store, StoreEmptied, StoreUnavailable
+from gateway.valkey.prepared import ONCE, Prepared
 from gateway.vocabulary.identity import Stage, Standing
 from gateway.vocabulary.limits import NO_POOLS, Charge, LimitSet, Outcome, Pools, Spent
 from gateway.vocabulary.measures import MeasureRules
 
 _MOST_CLASSES = 100_000
 _MOST_CREDENTIALS = 256
+_MOST_TOLD = 1_024
 _MOST_ASKED = 4_096
-_KNOWN = ord("1")
+_YES = "1"
+_CLASS_IS = b"class-is\n"
+_BOUNDS = b"bounds"
+ALONE = b"alone"
+"""What is said to several who ask the same at once, when each has to ask for itself; nothing was spent."""
 
 LimitsOf = Callable[[str | None, str | None], LimitSet]
 """The usual limits of a class in an establishment."""
@@ -185,7 +192,7 @@ async def enter(
     if before is not None and entering is None:
         return await _as_before(store, question, limits_of, classes, before, believed, limits)
     reply = await _enter(store, question, believed, limits, entering)
-    if reply[0] == b"class-is":
+    if reply.startswith(_CLASS_IS):
         believed, limits = _believe(question, classes, reply, limits_of)
         reply = await _enter(store, question, believed, limits, entering)
     return _read(question, limits, reply)
@@ -217,7 +224,7 @@ async def _as_before(
     if asked.prepared is None:
         asked.prepared = _prepared(question, believed, limits)
     reply = await store.ask(asked.prepared)
-    if reply[0] == b"class-is":
+    if reply.startswith(_CLASS_IS):
         believed, limits = _believe(question, classes, reply, limits_of)
         asked = Asked(question, believed, limits)
         asked.prepared = _prepared(question, believed, limits)
@@ -234,7 +241,8 @@ def _believe(
     question: EnterQuestion, classes: Believed, reply: Any, limits_of: LimitsOf
 ) -> tuple[tuple[str, str], LimitSet]:
     """Remember the class and establishment that the store told, and return them with their limits."""
-    believed = (reply[1].decode(), reply[2].decode())
+    _, account_class, establishment = reply.decode().split("\n")
+    believed = (account_class, establishment)
     if len(classes) >= _MOST_CLASSES:
         classes.clear()
     classes[question.account_id] = believed
@@ -242,25 +250,26 @@ def _believe(
 
 
 def _read(question: EnterQuestion, limits: LimitSet, reply: Any) -> Entered:
-    if reply[0] == b"class-is":
+    if reply.startswith(_CLASS_IS):
         raise StoreUnavailable("the account's class changed twice within one request")
-    standing, stage, expired, known, account_class, establishment, *rest = reply
-    login, address, enrolled, spend, owes, fresh, device = rest
-    bits = tuple(bit == _KNOWN for bit in known)
+    # The login comes last, since nothing says what it may contain.
+    standing, stage, expired, known, account_class, establishment, *rest = reply.decode().split("\n", 12)
+    address, enrolled, spend, owes, fresh, device, login = rest
+    bits = tuple(bit == _YES for bit in known)
     return Entered(
-        standing=Standing(standing.decode()),
-        stage=Stage(stage.decode()) if stage is not None else None,
-        expired=expired == 1,
+        standing=Standing(standing),
+        stage=Stage(stage) if stage else None,
+        expired=expired == _YES,
         known=bits + (False,) * (len(question.credentials) - len(bits)),
-        account_class=_text(account_class),
-        establishment=_text(establishment),
-        login=_text(login),
-        address=address.decode(),
-        enrolled=enrolled == 1,
-        spend=read_spend(limits, spend) if spend is not None else None,
-        owes=_text(owes),
-        fresh=fresh == 1,
-        device=_text(device),
+        account_class=account_class or None,
+        establishment=establishment or None,
+        login=login or None,
+        address=address,
+        enrolled=enrolled == _YES,
+        spend=read_spend(limits, spend.encode()) if spend else None,
+        owes=owes or None,
+        fresh=fresh == _YES,
+        device=device or None,
     )
 
 
@@ -276,25 +285,31 @@ async def reveal(store: Store, question: RevealQuestion) -> Revealed:
     keys, charge = account_keys(question.account_id), question.charge
     opened, listed = distinct_members(charge)
     added, dropped = question.add_credentials, question.drop_credentials
-    standing, live, spend = await store.call(
-        "ecluse_reveal",
-        [*_who(question.account_id, question.session_id), keys.patients, keys.opened, keys.counters],
-        [
-            "0" if question.session_id is None else "1",
-            encode_states(question.limits, question.measures),
-            *encode_costs(charge),
-            *(len(added), len(dropped), len(opened), question.step_up_ms, question.quarantine_ms),
-            encode_pools(question.pools, question.limits, question.measures),
-            *added,
-            *dropped,
-            *opened,
-            *listed,
-        ],
-    )
+    bounds = _bounds(question.limits, question.pools, question.measures)
+    keys_told = [*_who(question.account_id, question.session_id), keys.patients, keys.opened, keys.counters]
+    args: list[Argument] = [
+        "0" if question.session_id is None else _YES,
+        bounds.id if bounds.id in store.told else bounds.told,
+        *encode_costs(charge),
+        *(len(added), len(dropped), len(opened), question.step_up_ms, question.quarantine_ms),
+        *added,
+        *dropped,
+        *opened,
+        *listed,
+    ]
+    reply = await store.call("ecluse_reveal", keys_told, args)
+    if reply == _BOUNDS:
+        # It has forgotten what the id names, and has done nothing.
+        args[1] = bounds.told
+        reply = await store.call("ecluse_reveal", keys_told, args)
+    if len(store.told) >= _MOST_TOLD:
+        store.told.clear()
+    store.told.add(bounds.id)
+    standing, live, spend = reply.split(b"\n")
     return Revealed(
         standing=Standing(standing.decode()),
-        live=live == 1,
-        spend=read_spend(question.limits, spend, question.pools) if spend is not None else Spent(),
+        live=live == b"1",
+        spend=read_spend(question.limits, spend, question.pools) if spend else Spent(),
     )
 
 
@@ -312,28 +327,47 @@ async def _enter(
 
 
 def _prepared(question: EnterQuestion, believed: tuple[str, str], limits: LimitSet) -> Prepared:
-    strict = question.measures.strict
     keys = [*_who(question.account_id, question.session_id), account_keys(question.account_id).counters]
     args = [
-        "0" if question.session_id is None else "1",
+        ONCE,
+        _terms(question, believed, limits),
         question.app,
-        f"{question.idle_ms}/{min(question.idle_ms, strict.idle_s * 1000)}",
-        f"{question.absolute_ms}/{min(question.absolute_ms, strict.absolute_s * 1000)}",
-        *(question.pending_ms, question.step_up_ms),
-        "1" if question.spend_request else "0",
-        "\n".join(believed),
-        encode_limits(limits),
         # Credentials beyond these count as unknown.
-        *question.credentials[:_MOST_CREDENTIALS],
+        *[f"j:{one}" for one in question.credentials[:_MOST_CREDENTIALS]],
     ]
     return Prepared("ecluse_enter", keys, args)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What holds a charge in every state of the measures: *told* in full, and the *id* of that."""
+
+    id: str
+    told: str
+
+
+@lru_cache(maxsize=1024)
+def _bounds(limits: LimitSet, pools: Pools, rules: MeasureRules) -> _Bounds:
+    text = f"{encode_states(limits, rules)}\n{encode_pools(pools, limits, rules)}"
+    named = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return _Bounds(named, f"{named}\n{text}")
+
+
+def _terms(question: EnterQuestion, believed: tuple[str, str], limits: LimitSet) -> str:
+    """Return the one argument that the script reads once for everybody who is held by the same."""
+    strict = question.measures.strict
+    return " ".join(
+        (
+            "0" if question.session_id is None else _YES,
+            _YES if question.spend_request else "0",
+            f"{question.idle_ms}/{min(question.idle_ms, strict.idle_s * 1000)}",
+            f"{question.absolute_ms}/{min(question.absolute_ms, strict.absolute_s * 1000)}",
+            f"{question.pending_ms} {question.step_up_ms} {encode_limits(limits)}\n{believed[0]}\n{believed[1]}",
+        )
+    )
 
 
 @lru_cache(maxsize=10_000)
 def _who(account_id: str, session_id: str | None) -> tuple[str, str]:
     base = f"ecluse:{{{account_id}}}"
     return f"{base}:account", f"{base}:session:{session_id or '-'}"
-
-
-def _text(value: bytes | None) -> str | None:
-    return value.decode() if value else None

@@ -4,7 +4,7 @@
 local LOOKUPS_JAR_MOST = 64
 local LOOKUPS_REFRESH_MS = 1000
 local LOOKUPS_QUARANTINE_MILLI = 500
-local LOOKUPS_COMMITTED = 49 -- the byte '1'
+local LOOKUPS_YES = 49 -- the byte '1'
 
 local function lookups_standing(state)
   return state or 'absent'
@@ -21,19 +21,57 @@ local function lookups_fresh(stepped_ms, at_ms, step_up_ms, strict_ms)
   return given_ms and at_ms - given_ms < tonumber(step_up_ms) and given_ms >= (strict_ms or 0)
 end
 
-local lookups_times, lookups_times_count = {}, 0
+local lookups_known, lookups_known_count = {}, 0
 
--- A time told as usual/strict: read once for each text.
-local function lookups_time(told, state)
-  local known = lookups_times[told]
-  if not known then
-    if lookups_times_count >= 256 then
-      lookups_times, lookups_times_count = {}, 0
-    end
-    known = { [0] = tonumber(measures_pick(told, 0)), [1] = tonumber(measures_pick(told, 1)) }
-    lookups_times[told], lookups_times_count = known, lookups_times_count + 1
+-- The terms of a question, read once for each text: has session (1/0), spend a request (1/0), idle_ms and absolute_ms
+-- (each usual/strict), pending_ms, step_up_ms and limits, separated by blanks; then the class and the establishment that
+-- are believed, a line each.
+local function lookups_terms(text)
+  local terms = lookups_known[text]
+  if terms then
+    return terms
   end
-  return known[state]
+  local session, spends, idle, idle_strict, life, life_strict, pending, step_up, limits, class, establishment =
+    string.match(text, '^(%d) (%d) (%d+)/(%d+) (%d+)/(%d+) (%d+) (%d+) (%S+)\n(.*)\n(.*)$')
+  terms = {
+    has_session = session == '1', spends = spends == '1', pending_ms = tonumber(pending), step_up_ms = tonumber(step_up),
+    idle_ms = { [false] = tonumber(idle), [true] = tonumber(idle_strict) },
+    life_ms = { [false] = tonumber(life), [true] = tonumber(life_strict) },
+    limits = limits_parse(limits), class = class, establishment = establishment,
+  }
+  if lookups_known_count >= 4096 then
+    lookups_known, lookups_known_count = {}, 0
+  end
+  lookups_known[text], lookups_known_count = terms, lookups_known_count + 1
+  return terms
+end
+
+local lookups_bounds_known, lookups_bounds_count = {}, 0
+
+-- The bounds of a charge: 'ID', or where the store does not know what that names, three lines of ID, limits and pools, each
+-- usual/strict/plan blanc/both. nil for an ID that is not known. What holds in a state stands under its number.
+local function lookups_bounds(told)
+  local bounds = lookups_bounds_known[told]
+  if bounds then
+    return bounds
+  end
+  local id, limits, pools = string.match(told, '^(%x+)\n(.*)\n(.*)$')
+  if not id then
+    return nil
+  end
+  bounds = lookups_bounds_known[id]
+  if not bounds then
+    bounds = {}
+    for state = 0, 3 do
+      local held = limits_parse(measures_pick(limits, state))
+      bounds[state] = { limits = held, pools = pools_parse(measures_pick(pools, state)) }
+    end
+    if lookups_bounds_count >= 1024 then
+      lookups_bounds_known, lookups_bounds_count = {}, 0
+    end
+    lookups_bounds_known[id], lookups_bounds_count = bounds, lookups_bounds_count + 1
+  end
+  return bounds
 end
 
 local function lookups_closed(standing)
@@ -41,86 +79,100 @@ local function lookups_closed(standing)
 end
 
 -- KEYS: marker, account, session, counters.
--- ARGV: store id, has session (1/0), app, idle_ms, absolute_ms, pending_ms, step_up_ms, spend a request (1/0), class and
--- establishment believed (a line each), limits, then hashes of the credentials shown. Idle and absolute time are told
--- as usual/strict.
--- Returns {'class-is', class, establishment} and has done nothing, when a request is to be spent under others;
--- else {standing, stage, expired, known bits, class, establishment, login, address, enrolled, spend, owes, fresh,
--- device}: owes
--- is the word for a fresh code that this session has not given since it was asked of the account, or of everybody by the
--- strict posture, or false; fresh tells whether one was given less than step_up_ms ago, and since then; device is the
--- one it was opened with.
+-- ARGV: store id, how many ask this at once, terms, app, then the jar's fields for the credentials shown.
+-- Returns lines. 'class-is', class, establishment: nothing was done, as a request is to be spent under others. 'alone':
+-- nothing was spent, as there is something to tell of one of several who ask. Else
+-- standing, stage, expired (1/0), known bits, class, establishment, address, enrolled (1/0), spend, owes, fresh (1/0),
+-- device, login: what there is none of is an empty line. owes is the word for a fresh code that this session has not given
+-- since it was asked of the account, or of everybody by the strict posture; fresh tells whether one was given less than
+-- step_up_ms ago, and since then; device is the one it was opened with.
 redis.register_function('ecluse_enter', function(keys, args)
-  local refused = guard(keys, args)
-  if refused then return refused end
+  local terms = lookups_terms(args[3])
   local account = redis.call('HMGET', keys[2], 'state', 'class', 'establishment', 'login', 'epoch', 'secret',
-    'owes_until_ms', 'owes_since_ms', 'owes_why')
-  local standing, at_us = lookups_standing(account[1]), now_us()
-  local at_ms = math.floor(at_us / 1000)
-  local strict_ms = measures_now(account[3], at_ms)
-  local has_session, first_credential = args[2] == '1', 11
-  local stage, expired, address, known, owes, fresh, device = false, 0, '', {}, false, 0, false
+    'owes_until_ms', 'owes_since_ms', 'owes_why', LIMITS_REQUESTS)
+  local at_us = now_us()
+  local standing, at_ms = lookups_standing(account[1]), math.floor(at_us / 1000)
+  local strict_ms = measures_now(account[3], at_us)
+  local has_session, closed = terms.has_session, lookups_closed(standing)
+  local stage, expired, address, known, owes, fresh, device = nil, false, '', '', nil, false, ''
   local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address', 'stepped_ms', 'device' }
   local first_known = #fields + 1
 
-  if has_session and not lookups_closed(standing) then
-    for i = first_credential, #args do
-      fields[#fields + 1] = 'j:' .. args[i]
+  if has_session and not closed then
+    for i = 5, #args do
+      fields[#fields + 1] = args[i]
     end
     local session = redis.call('HMGET', keys[3], unpack(fields))
     local created_ms = tonumber(session[3])
     seen_ms = tonumber(session[4]) or created_ms
-    if session[1] == args[3] and created_ms and (session[5] or '0') == (account[5] or '0') then
-      local strict = strict_ms and 1 or 0
-      local life_ms, idle_ms = lookups_time(args[5], strict), lookups_time(args[4], strict)
+    if session[1] == args[4] and created_ms and (session[5] or '0') == (account[5] or '0') then
+      local strict = strict_ms ~= nil
+      local life_ms = terms.life_ms[strict]
       if session[2] ~= 'full' then
-        life_ms = math.min(life_ms, tonumber(args[6]))
+        life_ms = math.min(life_ms, terms.pending_ms)
       end
-      if at_ms - created_ms < life_ms and at_ms - seen_ms < idle_ms then
-        stage, address, device = session[2], session[6] or '', session[8]
+      if at_ms - created_ms < life_ms and at_ms - seen_ms < terms.idle_ms[strict] then
+        stage, address, device = session[2], session[6] or '', session[8] or ''
         for i = first_known, #fields do
-          known[#known + 1] = session[i] and '1' or '0'
+          known = known .. (session[i] and '1' or '0')
         end
         if (tonumber(account[7]) or 0) > at_ms and (tonumber(session[7]) or 0) < (tonumber(account[8]) or 0) then
           owes = account[9]
         end
-        if strict_ms and account[6] and math.max(created_ms, tonumber(session[7]) or 0) < strict_ms then
+        if strict and account[6] and math.max(created_ms, tonumber(session[7]) or 0) < strict_ms then
           owes = owes or 'posture'
         end
-        if lookups_fresh(session[7], at_ms, args[7], strict_ms) then
-          fresh = 1
-        end
+        fresh = lookups_fresh(session[7], at_ms, terms.step_up_ms, strict_ms)
       else
-        expired = 1
-        -- What was too old under the strict posture does not come back with the normal one.
-        if strict_ms then redis.call('DEL', keys[3]) end
+        expired = true
       end
     end
   end
 
-  local spends = args[8] == '1' and not lookups_closed(standing) and (stage == 'full' or not has_session)
-  if spends and (account[2] or '') .. '\n' .. (account[3] or '') ~= args[9] then
-    return { 'class-is', account[2] or '', account[3] or '' }
+  local refused
+  if stage then
+    refused = guard_lately(keys, args, at_us)
+  else
+    refused = guard(keys, args)
+  end
+  if refused then return refused end
+  if expired and strict_ms then
+    -- What was too old under the strict posture does not come back with the normal one.
+    redis.call('DEL', keys[3])
+  end
+  local class, establishment = account[2] or '', account[3] or ''
+  local spends = terms.spends and not closed and (stage == 'full' or not has_session)
+  if spends and (class ~= terms.class or establishment ~= terms.establishment) then
+    return 'class-is\n' .. class .. '\n' .. establishment
   end
   if stage and at_ms - seen_ms >= LOOKUPS_REFRESH_MS then
     local writes = { 'seen_ms', whole(at_ms) }
     for i = first_known, #fields do
-      if known[i - first_known + 1] == '1' then
+      if string.byte(known, i - first_known + 1) == LOOKUPS_YES then
         writes[#writes + 1] = fields[i]
         writes[#writes + 1] = whole(at_ms)
       end
     end
     redis.call('HSET', keys[3], unpack(writes))
   end
-  local spend = false
+  local spend = ''
   if spends then
     -- No measure touches the limit of requests.
-    spend = limits_request(at_us, keys[4], limits_parse(args[10]), lookups_unasked(has_session, account[6], fresh == 1))
+    local unasked, count = lookups_unasked(has_session, account[6], fresh), tonumber(args[2])
+    if account[1] then
+      spend = limits_request(at_us, keys[2], account[10], terms.limits, unasked, false, count)
+    else
+      -- An account that is not known has no hash that lasts.
+      local stored = redis.call('HGET', keys[4], LIMITS_REQUESTS)
+      spend = limits_request(at_us, keys[4], stored, terms.limits, unasked, true, count)
+    end
+    if not spend then
+      return 'alone'
+    end
   end
-  return {
-    standing, stage, expired, table.concat(known), account[2], account[3], account[4], address,
-    account[6] and 1 or 0, spend, owes, fresh, device,
-  }
+  return standing .. '\n' .. (stage or '') .. '\n' .. (expired and '1' or '0') .. '\n' .. known .. '\n' .. class .. '\n'
+    .. establishment .. '\n' .. address .. '\n' .. (account[6] and '1' or '0') .. '\n' .. spend .. '\n' .. (owes or '')
+    .. '\n' .. (fresh and '1' or '0') .. '\n' .. device .. '\n' .. (account[4] or '')
 end)
 
 local function lookups_trim_jar(key)
@@ -144,64 +196,74 @@ local function lookups_trim_jar(key)
 end
 
 -- KEYS: marker, account, session, patients, opened, counters.
--- ARGV: store id, has session (1/0), limits (usual/strict/plan blanc/both), rows, bytes, exports, probes, sightings, number of credentials to add,
--- to drop, number of patients opened, step_up_ms,
--- quarantine_ms, pools (usual/strict/plan blanc/both), then those credentials, the opened patients, and the listed ones.
--- Returns {standing, live, spend}.
+-- ARGV: store id, has session (1/0), bounds, rows, bytes, exports, probes, sightings, number of credentials to add, to drop,
+-- number of patients opened, step_up_ms, quarantine_ms, then those credentials, the opened patients, and the listed ones.
+-- Returns lines: standing, live (1/0), spend (empty: nothing was to be spent); or 'bounds', and has done nothing, when it
+-- has to be told them in full.
 redis.register_function('ecluse_reveal', function(keys, args)
-  local refused = guard(keys, args)
-  if refused then return refused end
   local account = redis.call('HMGET', keys[2], 'state', 'epoch', 'secret', 'glass_until_ms', 'glass_patients',
     'enrolled_ms', 'establishment', 'cluster')
-  local at_us, fresh, device = now_us(), false, nil
-  local strict_ms, measures = measures_now(account[7], math.floor(at_us / 1000))
+  local at_us, fresh, device, live = now_us(), false, nil, false
   local standing, has_session = lookups_standing(account[1]), args[2] == '1'
-  if lookups_closed(standing) then
-    return { standing, 0, false }
+  local session
+  if has_session and not lookups_closed(standing) then
+    session = redis.call('HMGET', keys[3], 'created_ms', 'epoch', 'stepped_ms', 'device')
+    live = session[1] and (session[2] or '0') == (account[2] or '0')
   end
-  if has_session then
-    local session = redis.call('HMGET', keys[3], 'created_ms', 'epoch', 'stepped_ms', 'device')
-    if not session[1] or (session[2] or '0') ~= (account[2] or '0') then
-      return { standing, 0, false }
-    end
+  local refused
+  if live then
+    refused = guard_lately(keys, args, at_us)
+  else
+    refused = guard(keys, args)
+  end
+  if refused then return refused end
+  if lookups_closed(standing) or (has_session and not live) then
+    return standing .. '\n0\n'
+  end
+  local bounds = lookups_bounds(args[3])
+  if not bounds then
+    return 'bounds'
+  end
+  local strict_ms, measures = measures_now(account[7], at_us)
+  if live then
     fresh = lookups_fresh(session[3], math.floor(at_us / 1000), args[12], strict_ms)
     device = session[4]
   end
   local add, drop, opened_count = tonumber(args[9]), tonumber(args[10]), tonumber(args[11])
-  local opened, listed, first = {}, {}, 15 + add + drop
-  for i = first, first + opened_count - 1 do
-    opened[#opened + 1] = args[i]
+  local opened, listed, first = {}, {}, 14 + add + drop
+  for i = 1, opened_count do
+    opened[i] = args[first + i - 1]
   end
-  for i = first + opened_count, #args do
-    listed[#listed + 1] = args[i]
+  first = first + opened_count
+  for i = first, #args do
+    listed[i - first + 1] = args[i]
   end
   local costs = {
     r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]), o = tonumber(args[7]), s = tonumber(args[8]),
   }
-  local limits = limits_parse(measures_pick(args[3], measures))
-  if account[6] and math.floor(at_us / 1000) - tonumber(account[6]) < tonumber(args[13]) then
-    limits = limits_scaled(limits, LOOKUPS_QUARANTINE_MILLI)
+  local at_ms, held = math.floor(at_us / 1000), bounds[measures]
+  local limits, extra = held.limits, (tonumber(account[4] or nil) or 0) > at_ms and tonumber(account[5]) or 0
+  if account[6] and at_ms - tonumber(account[6]) < tonumber(args[13]) then
+    held.quarantined = held.quarantined or limits_scaled(held.limits, LOOKUPS_QUARANTINE_MILLI)
+    limits = held.quarantined
   end
-  local extra = (tonumber(account[4]) or 0) > math.floor(at_us / 1000) and tonumber(account[5]) or 0
   local account_keys = { patients = keys[4], opened = keys[5], counters = keys[6] }
   -- A machine without session works for nobody in particular: it shares no device, and joins no cluster.
-  local pools = pools_of(measures_pick(args[14], measures), {
-    d = device, c = has_session and pools_in(account[8], string.match(keys[2], '{(%x+)}'), 0), e = account[7], s = 'all',
-  })
+  local cluster = has_session and account[8] and pools_in(account[8], string.match(keys[2], '{(%x+)}'), 0)
+  local shared = pools_shared(held.pools, { d = device, c = cluster, e = account[7], s = 'all' })
   local spend = limits_spend(at_us, account_keys, limits, costs, opened, listed,
-    lookups_unasked(has_session, account[3], fresh), extra, pools)
+    lookups_unasked(has_session, account[3], fresh), extra, held.pools, shared)
   -- The application's answer leaves only when the charge was committed, and its cookies with it.
-  if has_session and string.byte(spend) == LOOKUPS_COMMITTED then
-    local at_ms = whole(math.floor(at_us / 1000))
-    for i = 15, 14 + add do
-      redis.call('HSET', keys[3], 'j:' .. args[i], at_ms)
+  if has_session and string.byte(spend) == LOOKUPS_YES then
+    for i = 14, 13 + add do
+      redis.call('HSET', keys[3], 'j:' .. args[i], whole(at_ms))
     end
-    for i = 15 + add, 14 + add + drop do
+    for i = 14 + add, 13 + add + drop do
       redis.call('HDEL', keys[3], 'j:' .. args[i])
     end
     if add > 0 then
       lookups_trim_jar(keys[3])
     end
   end
-  return { standing, 1, spend }
+  return standing .. '\n1\n' .. spend
 end)

@@ -12,18 +12,17 @@ from typing import Any, Self
 from gateway import telemetry
 from gateway.clock import spawn
 from gateway.valkey import marker
-from gateway.valkey.address import Address, read_address
-from gateway.valkey.cluster import Nodes
+from gateway.valkey.address import read_address
 from gateway.valkey.confirmed import Confirmed
 from gateway.valkey.lane import ErrorReply, Lane
 from gateway.valkey.library import Library, compose
 from gateway.valkey.link import Argument, Link, NotUsable, StoreUnavailable, pack
 from gateway.valkey.prepared import Prepared
 from gateway.valkey.primary import Direct, Finder, Found
-from gateway.valkey.sentinel import Sentinels
+from gateway.valkey.sentinel import finder_of
 from gateway.valkey.slot import NOBODY, tagged, why_elsewhere
 
-__all__ = ("Argument", "Store", "StoreEmptied", "StoreUnavailable", "public_address")
+__all__ = ("Argument", "Store", "StoreEmptied", "StoreUnavailable")
 
 _WATCH_S = 1.0
 Send = Callable[[bytes, float], Awaitable[Any]]
@@ -42,6 +41,8 @@ class Store:
         self.address = address.public
         self.store_id = ""
         self.replicas = replicas
+        # What the store's functions were told and asked to remember: they may have forgotten, and say so.
+        self.told: set[str] = set()
         self._library = library
         self._timeout_s = timeout_ms / 1000
         self._emptied = False
@@ -180,10 +181,23 @@ class Store:
         Raises:
             StoreUnavailable: the store is known to be down.
         """
+        return self._link.send(self._packed_once(prepared), began_s + self._timeout_s)
+
+    def join(self, prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
+        """Send a call that counts those who make it, as `put` does: with those who make it in the same moment.
+
+        The future is theirs, too: it is for callbacks, and for `heard` once it is done.
+
+        Raises:
+            StoreUnavailable: the store is known to be down.
+        """
+        self._packed_once(prepared)
+        return prepared.join(self._link.put, began_s + self._timeout_s)
+
+    def _packed_once(self, prepared: Prepared) -> bytes:
         if prepared.store_id != self.store_id:
-            prepared.packed = self._packed(prepared.function, prepared.keys, prepared.args)
-            prepared.store_id = self.store_id
-        return self._link.send(prepared.packed, began_s + self._timeout_s)
+            prepared.pack(self._packed(prepared.function, prepared.keys, prepared.args), self.store_id)
+        return prepared.packed
 
     async def heard(self, prepared: Prepared, reply: "asyncio.Future[Any]", began_s: float) -> Any:
         """Return the reply to what was `put`; where it says that nothing was executed, do what it takes.
@@ -379,19 +393,3 @@ class Store:
         else:
             told = code if code.isalpha() and code.isupper() else "an error"
         return StoreUnavailable(f"the store at {self.address} refused {function}: {told}")
-
-
-def finder_of(address: Address, timeout_s: float) -> Finder | None:
-    """Return who knows the primary behind *address*; None where the address is that of the server itself."""
-    if address.seeds:
-        return Nodes(address, timeout_s)
-    return Sentinels(address, timeout_s) if address.sentinels else None
-
-
-def public_address(url: str) -> str:
-    """Return *url* without user, password and options.
-
-    Raises:
-        AddressRefused: it is no store's address.
-    """
-    return read_address(url).public

@@ -19,7 +19,7 @@ class ErrorReply(Exception):
 
 
 class Waiting:
-    """A command and who waits for its answer. *deadline_s* and *sent_s* are the loop's time."""
+    """A command and who waits for its answer. *deadline_s* and *sent_s* (0: not yet) are the loop's time."""
 
     __slots__ = ("answer", "deadline_s", "packed", "sent_s")
 

@@ -71,12 +71,15 @@ class Link:
         Raises:
             StoreUnavailable: the store is known to be down.
         """
+        return self.put(packed, deadline).answer
+
+    def put(self, packed: bytes, deadline: float) -> Waiting:
+        """Send a packed command, as `send` does, and return it with its future."""
         if self._closed:
             raise StoreUnavailable("the store client is closed")
         if self._why_down is not None:
             raise StoreUnavailable(self._why_down)
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        waiting = Waiting(packed, answer, deadline)
+        waiting = Waiting(packed, self._loop.create_future(), deadline)
         lane = self._lane
         if lane is not None and self._reaching is None and not self._went_stale(lane):
             lane.send(waiting)
@@ -86,7 +89,7 @@ class Link:
                 self._reaching = spawn(self._reach(), "store-lane")
         if self._alarm is None:
             self._alarm = self._loop.call_at(deadline, self._look_at_deadlines)
-        return answer
+        return waiting
 
     def fail(self, why: str) -> None:
         """Count the store as down, tell everybody who waits, and begin to probe."""

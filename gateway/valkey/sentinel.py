@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.valkey.address import Address
+from gateway.valkey.cluster import Nodes
 from gateway.valkey.primary import Finder, Heard, Primary, kinds_of
 
 
@@ -37,3 +38,10 @@ class Sentinels(Finder):
                 "see store.url"
             )
         return f"no Sentinel of {self._address.public} answers: {kinds_of(outcomes)}"
+
+
+def finder_of(address: Address, timeout_s: float) -> Finder | None:
+    """Return who knows the primary behind *address*; None where the address is that of the server itself."""
+    if address.seeds:
+        return Nodes(address, timeout_s)
+    return Sentinels(address, timeout_s) if address.sentinels else None

@@ -29,6 +29,7 @@ class Listening:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.told = store.told
         self.replies: list[Any] = []
 
     async def call(self, function: str, keys: Sequence[Argument] = (), args: Sequence[Argument] = ()) -> Any:

@@ -41,6 +41,7 @@ class Replayed:
 
     def __init__(self) -> None:
         self.replies: list[Any] = []
+        self.told: set[str] = set()
         self._at = 0
 
     def say(self, replies: list[Any]) -> None:

@@ -71,6 +71,7 @@ class VirtualStore(Store):
     def __init__(self, path: Path) -> None:
         # A Store belongs to an asyncio loop, this one to none: only `call` and `ask` are ours to give.
         self.store_id = STORE_ID
+        self.told = set()
         self._confirmed = None
         self.now_us = 0
         self._library = virtual_library()

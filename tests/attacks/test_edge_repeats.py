@@ -1,7 +1,7 @@
 """What the check decided before is taken again only while question, policy and the store's reply are the very same."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,8 @@ from gateway.valkey.client import StoreUnavailable
 from gateway.valkey.prepared import Prepared
 from gateway.vocabulary.records import RouteKind
 from tests.attacks.test_edge import SECRET, Asker
-from tests.people import DR_MARTIN, NURSE_BEN
-from tests.stand import stand
+from tests.people import CLERK_LEA, DR_MARTIN, NURSE_BEN
+from tests.stand import MiniApp, stand
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,29 +37,36 @@ class Shifted:
         return self.clock.now_ms() + self.by_ms
 
 
+Calling = Callable[[Prepared, float], "asyncio.Future[Any]"]
+
+
 class Counted:
     """What the store is asked by prepared calls, counted."""
 
     def __init__(self, asker: Asker, patch: pytest.MonkeyPatch) -> None:
         store, self.times = asker.gate.services.store, 0
-        real = store.put
+        for name in ("put", "join"):
+            patch.setattr(store, name, self._counting(getattr(store, name)))
 
-        def put(prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
+    def _counting(self, real: "Calling") -> "Calling":
+        def counted(prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
             self.times += 1
             return real(prepared, began_s)
 
-        patch.setattr(store, "put", put)
+        return counted
 
 
 def _changed(config: dict[str, Any]) -> None:
     config["apps"]["parcours"]["routes"].append({"name": "rest", "kind": "page", "path": "/*"})
     # Nobody is to be stopped here by how often they ask.
     config["realms"]["region"]["classes"]["standard"]["requests_10s"] = 100_000
+    config["realms"]["region"]["classes"]["burst"] = {"requests_10s": 50, "soft_share": 1}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def asker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asker]:
-    async with stand(tmp_path_factory.mktemp("repeats"), changes=_changed) as gate:
+    app = MiniApp((DR_MARTIN, NURSE_BEN, CLERK_LEA))
+    async with stand(tmp_path_factory.mktemp("repeats"), app, changes=_changed) as gate:
         gate.services.clock = Shifted(gate.services.clock)
         browser = await gate.log_in(NURSE_BEN)
         yield Asker(gate, Service(Check(Engine(gate.services)), SECRET.encode()), browser)
@@ -183,6 +190,32 @@ async def test_a_store_that_lost_its_functions_gets_them_back(asker: Asker) -> N
     assert (await asker.ask("/annuaire")).status == 200
 
 
+async def _calls(asker: Asker) -> int:
+    """Return how many functions the store has run."""
+    told = (await asker.gate.services.store.execute("INFO", "commandstats")).decode()
+    return int(told.partition("cmdstat_fcall:calls=")[2].partition(",")[0])
+
+
+async def test_a_page_and_all_that_belongs_to_it_asks_at_once_and_is_counted_whole(asker: Asker) -> None:
+    """Whatever their addresses and lines, a session's questions of one moment are one call, by so many."""
+    await asker.gate.enrol(CLERK_LEA, "burst")
+    lea = Asker(asker.gate, asker.service, await asker.gate.log_in(CLERK_LEA))
+    doors = ["/annuaire", "/quelconque"]
+    lines = [("accept-language", "fr"), ("accept-language", "en")]
+    for line in lines:
+        for door in doors:
+            assert (await lea.ask(door, line)).status == 200
+    before = await _calls(asker)
+    answers = await asyncio.gather(*(lea.ask(door, line) for line in lines for door in doors * 4))
+    assert [got.status for got in answers] == [200] * 16
+    assert await _calls(asker) - before == 1
+    # Sixteen were spent by that call, and all but the last few of 50 by now: the bound is met to the request.
+    answers = await asyncio.gather(*(lea.ask("/annuaire", lines[0]) for _ in range(60)))
+    statuses = [got.status for got in answers]
+    assert statuses.count(429) == 60 - statuses.count(200)
+    assert 50 - 16 - 12 <= statuses.count(200) <= 50 - 16
+
+
 @pytest.mark.parametrize(
     "fault", [StoreUnavailable("gone"), ConnectionResetError()], ids=["known", "unforeseen"]
 )
@@ -194,7 +227,7 @@ async def test_what_the_store_does_not_say_passes_nobody(
         assert (await asker.ask("/annuaire")).status == 200
     times = 0
 
-    def put(prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
+    def join(prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
         nonlocal times
         times += 1
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -202,7 +235,7 @@ async def test_what_the_store_does_not_say_passes_nobody(
         return reply
 
     with monkeypatch.context() as patch:
-        patch.setattr(asker.gate.services.store, "put", put)
+        patch.setattr(asker.gate.services.store, "join", join)
         got = await asker.ask("/annuaire")
     assert (got.status, times) == (503, 1)
     assert (await asker.ask("/annuaire")).status == 200

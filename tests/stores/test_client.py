@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import find_server
 from gateway.valkey.library import compose
-from gateway.valkey.prepared import Prepared
+from gateway.valkey.prepared import ONCE, Prepared
 from tests.stores.servers import Server, eventually
 
 ECHO = """
@@ -241,6 +241,36 @@ async def test_a_prepared_call_is_answered_like_any_other(client: Store) -> None
     await client.execute("FLUSHALL")
     with pytest.raises(StoreEmptied):
         await client.ask(prepared)
+
+
+async def test_calls_of_one_moment_are_made_at_once_by_so_many(client: Store) -> None:
+    loop, prepared = asyncio.get_running_loop(), Prepared("echo", [], [ONCE])
+
+    def join(later_s: float = 0.0) -> "asyncio.Future[bytes]":
+        return client.join(prepared, loop.time() + later_s)
+
+    for _ in range(2):
+        together = [join() for _ in range(11)]
+        alone = client.put(prepared, loop.time())
+        assert await asyncio.gather(*together, alone) == [b"11"] * 11 + [b"1"]
+    # What has left is not joined: what was told to the store since, it would not know.
+    first = join()
+    await asyncio.sleep(0)
+    second = join()
+    assert await asyncio.gather(first, second) == [b"1", b"1"]
+    # Nor does anybody take over a deadline that comes much sooner than his own.
+    assert await asyncio.gather(join(-1.0), join()) == [b"1", b"1"]
+
+
+async def test_calls_made_at_once_by_a_server_without_functions_are_made_again_one_by_one(
+    client: Store,
+) -> None:
+    loop, prepared = asyncio.get_running_loop(), Prepared("echo", [], [ONCE])
+    await client.execute("FUNCTION", "FLUSH")
+    replies = [(client.join(prepared, loop.time()), loop.time()) for _ in range(3)]
+    await asyncio.wait([reply for reply, _ in replies])
+    told = [client.heard(prepared, reply, began_s) for reply, began_s in replies]
+    assert await asyncio.gather(*told) == [b"1"] * 3
 
 
 async def test_an_emptied_store_refuses(client: Store) -> None:

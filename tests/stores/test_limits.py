@@ -40,11 +40,12 @@ redis.register_function('timed_spend', function(keys, args)
   local opened, listed, n = {}, {}, tonumber(args[9])
   for i = 13, 12 + n do opened[#opened + 1] = args[i] end
   for i = 13 + n, #args do listed[#listed + 1] = args[i] end
-  local costs = { g = tonumber(args[3]), r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
+  local costs = { r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
     o = tonumber(args[7]), s = tonumber(args[8]) }
   local share, limits = tonumber(args[12]), limits_parse(args[2])
-  if costs.g == 1 and costs.r + costs.b + costs.e + costs.o + costs.s == 0 and #args == 12 then
-    return limits_request(tonumber(args[1]), keys[3], limits, args[10] == '1')
+  if args[3] ~= '0' then
+    return limits_request(tonumber(args[1]), keys[3], redis.call('HGET', keys[3], 'requests_us'), limits,
+      args[10] == '1', true, tonumber(args[3]))
   end
   if share < 1000 then limits = limits_scaled(limits, share) end
   local account = { patients = keys[1], opened = keys[2], counters = keys[3] }
@@ -72,7 +73,8 @@ class Timed:
         stepped: bool = False,
         extra: int = 0,
         share_milli: int = 1000,
-    ) -> Outcome:
+    ) -> Outcome | None:
+        """Return what was answered; None: nothing was spent, as each of *requests* is to be spent by itself."""
         keys = account_keys(account_id)
         opened, listed = distinct_members(charge)
         told = (
@@ -89,7 +91,7 @@ class Timed:
         reply = self.client.execute_command(
             "FCALL", self.function, 3, keys.patients, keys.opened, keys.counters, *args
         )
-        return read_spend(limits, reply)
+        return read_spend(limits, reply) if reply is not None else None
 
 
 @pytest.fixture(scope="module")
@@ -148,14 +150,16 @@ def test_the_store_answers_as_the_oracles(
     account_id, ledger, now_us = new_account(), Ledger(), NOW_US
     for gap_us, requests, charge, stepped, extra in steps:
         now_us += gap_us
+        if requests:
+            expected = ledger.spend(now_us, limits, Charge(), 1, stepped=stepped)
+            assert timed.spend(account_id, now_us, limits, Charge(), 1, stepped=stepped) == expected
         held = widened(limits if share_milli == 1000 else scaled(limits, share_milli), extra)
-        expected = ledger.spend(now_us, held, charge, requests, stepped=stepped)
+        expected = ledger.spend(now_us, held, charge, stepped=stepped)
         told = timed.spend(
             account_id,
             now_us,
             limits,
             charge,
-            requests,
             stepped=stepped,
             extra=extra,
             share_milli=share_milli,
@@ -178,6 +182,31 @@ def test_one_request_and_nothing_else_is_answered_as_by_the_oracles(
         assert timed.spend(account_id, now_us, limits, Charge(), 1, stepped=stepped) == expected
 
 
+@given(
+    limits=LIMITS,
+    steps=st.lists(
+        st.tuples(st.sampled_from([0, 300_000, 3_000_000, 11_000_000]), st.integers(2, 6), st.booleans()),
+        max_size=20,
+    ),
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_requests_of_one_moment_are_spent_at_once_where_none_of_them_has_anything_to_tell(
+    timed: Timed, limits: LimitSet, steps: list[tuple[int, int, bool]]
+) -> None:
+    account_id, ledger, now_us = new_account(), Ledger(), NOW_US
+    for gap_us, count, stepped in steps:
+        now_us += gap_us
+        together = timed.spend(account_id, now_us, limits, Charge(), count, stepped=stepped)
+        expected = [ledger.spend(now_us, limits, Charge(), 1, stepped=stepped) for _ in range(count)]
+        if together is None:
+            for one in expected:
+                assert timed.spend(account_id, now_us, limits, Charge(), 1, stepped=stepped) == one
+            # A soft bound asks nobody who gave a fresh code, and is not passed at once all the same.
+            assert stepped or set(expected) != {Spent()}
+        else:
+            assert (together, set(expected)) == (Spent(), {Spent()})
+
+
 def only(control: Control, hard: int, mode: Mode = Mode.ENFORCE) -> LimitSet:
     return LimitSet(control.value, (Limit(control, hard, mode),))
 
@@ -188,7 +217,7 @@ def test_a_denied_charge_leaves_no_trace(timed: Timed) -> None:
         "both", (Limit(Control.PATIENTS_1H, 5), Limit(Control.ROWS_1H, 10), Limit(Control.REQUESTS, 9))
     )
     for charge in (Charge(opened=members(6)), Charge(opened=members(2), rows=11, bytes=5, probes=1)):
-        assert isinstance(timed.spend(account_id, NOW_US, limits, charge, 1), Exhausted)
+        assert isinstance(timed.spend(account_id, NOW_US, limits, charge), Exhausted)
     assert timed.client.keys(f"ecluse:{{{account_id}}}:*") == []
 
 
@@ -287,7 +316,10 @@ def test_counters_that_are_counted_on_are_kept(timed: Timed) -> None:
         (begun_us + 3_600_000_000, 1, 0, True),
     ):
         timed.client.expire(counters, 97_000)
-        timed.spend(account_id, at_us, limits, Charge(rows=rows), requests)
+        for _ in range(requests):
+            timed.spend(account_id, at_us, limits, Charge(), 1)
+        if rows:
+            timed.spend(account_id, at_us, limits, Charge(rows=rows))
         assert (timed.client.ttl(counters) > 97_200) is renewed, at_us - begun_us
 
 
@@ -335,7 +367,8 @@ async def test_usage_tells_what_was_used(store: Store, timed: Timed) -> None:
         ),
     )
     now_us = int(store_time_us(timed.client))
-    timed.spend(account_id, now_us, limits, Charge(opened=members(3), listed=members(5, 3), rows=8), 1)
+    timed.spend(account_id, now_us, limits, Charge(), 1)
+    timed.spend(account_id, now_us, limits, Charge(opened=members(3), listed=members(5, 3), rows=8))
     told = {one.control: one.used_milli for one in await usage(store, account_id, limits)}
     assert told[Control.REQUESTS] in (0, 1_000)
     assert told[Control.PATIENTS_24H] == 4_000

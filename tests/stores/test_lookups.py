@@ -5,10 +5,12 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from gateway.limits.store import usage
 from gateway.lookups import (
     AskedBefore,
     Believed,
     Entered,
+    Entering,
     EnterQuestion,
     Revealed,
     RevealQuestion,
@@ -240,6 +242,72 @@ async def test_hundreds_of_cookies_are_no_error(store: Store) -> None:
     assert (len(entered.known), sum(entered.known)) == (9_001, 1)
 
 
+async def asked_by(store: Store, count: int, question: EnterQuestion = QUESTION) -> bytes:
+    """Return what the store says to *count* who ask *question* in one moment."""
+    entering, loop = Entering(), asyncio.get_running_loop()
+    await enter(store, question, limits_of, {ACCOUNT: ("ward", HOSPITAL)}, entering)
+    assert entering.prepared is not None
+    told = {await each for each in [store.join(entering.prepared, loop.time()) for _ in range(count)]}
+    assert len(told) == 1
+    return bytes(told.pop())
+
+
+async def test_several_who_ask_at_once_spend_as_many_requests_or_none(store: Store) -> None:
+    """Of five requests one is spent by the first, two more at once; then three would meet the bound."""
+    await person(store)
+    await session(store)
+    assert (await asked_by(store, 2)).startswith(b"active\nfull\n")
+    [used, *_] = await usage(store, ACCOUNT, WARD)
+    assert (used.control, used.used_milli) == (Control.REQUESTS, 3_000)
+    assert await asked_by(store, 3) == b"alone"
+    [used, *_] = await usage(store, ACCOUNT, WARD)
+    assert used.used_milli == 4_000
+    assert (await ask(store)).spend == Spent(near=(Control.REQUESTS,))
+    assert isinstance((await ask(store)).spend, Exhausted)
+
+
+async def test_an_account_that_is_not_known_is_counted_where_it_is_forgotten_again(store: Store) -> None:
+    machine = replace(QUESTION, session_id=None)
+    entered = await ask(store, machine, {})
+    assert (entered.standing, entered.spend) == (Standing.ABSENT, Spent())
+    assert await store.execute("EXISTS", f"{BASE}:account") == 0
+    assert 0 < await store.execute("TTL", f"{BASE}:counters") <= 104_400
+    [used, *_] = await usage(store, ACCOUNT, WARD)
+    assert used.used_milli == 1_000
+
+
+@pytest.mark.parametrize("asks", ["enter", "reveal"])
+async def test_without_the_marker_a_session_passes_for_a_tenth_of_a_second_and_nobody_else_does(
+    store: Store, asks: str
+) -> None:
+    """A live session is proof that the store was not emptied; that the marker alone is gone is seen soon."""
+
+    async def put(session_id: str | None) -> None:
+        if asks == "enter":
+            await ask(store, replace(QUESTION, session_id=session_id))
+        else:
+            await reveal(store, revealing(Charge(opened=patients(1)), session_id=session_id))
+
+    await person(store)
+    await session(store)
+    await put(SESSION)
+    marker = await store.execute("GET", "ecluse:store")
+    await store.execute("DEL", "ecluse:store")
+    with pytest.raises(StoreEmptied):
+        await put("of-nobody")
+    with pytest.raises(StoreEmptied):
+        await put(None)
+    with pytest.raises(StoreEmptied):
+        # Since it was looked at for the others, it is known to be gone for this one, too.
+        await put(SESSION)
+    await store.execute("SET", "ecluse:store", marker)
+    await put(SESSION)
+    await store.execute("DEL", "ecluse:store")
+    await asyncio.sleep(0.15)
+    with pytest.raises(StoreEmptied):
+        await put(SESSION)
+
+
 def patients(count: int, first: int = 0) -> tuple[bytes, ...]:
     return tuple(number.to_bytes(8, "big") for number in range(first, first + count))
 
@@ -265,6 +333,29 @@ async def test_a_charge_is_spent_once_per_patient(store: Store) -> None:
     assert refused.spend.control is Control.PATIENTS_1H
     assert 3_590 <= refused.spend.retry_after_s <= 3_601
     assert await store.execute("ZCARD", f"{BASE}:patients") == 10
+
+
+async def test_bounds_are_told_once_and_again_to_a_store_that_has_forgotten_them(store: Store) -> None:
+    await person(store)
+    await session(store)
+
+    async def functions() -> int:
+        told = (await store.execute("INFO", "commandstats")).decode()
+        return int(told.partition("cmdstat_fcall:calls=")[2].partition(",")[0])
+
+    charge = revealing(Charge(opened=patients(1), rows=3))
+    store.told.clear()
+    before, made = await functions(), []
+    for forgets in (False, False, True, False):
+        if forgets:
+            await store.execute("FUNCTION", "FLUSH")
+        assert (await reveal(store, charge)).spend == Spent()
+        made.append(await functions() - before)
+        before += made[-1]
+    # Without its functions the store is asked in vain, then by the id, then in full; and charges once.
+    assert made == [1, 1, 3, 1]
+    told = {one.control: one.used_milli for one in await usage(store, ACCOUNT, WARD)}
+    assert (told[Control.PATIENTS_1H], told[Control.ROWS_1H]) == (1_000, 12_000)
 
 
 async def test_a_page_that_crosses_is_withheld_whole(store: Store) -> None:

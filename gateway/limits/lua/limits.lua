@@ -3,17 +3,19 @@
 
 -- Keys live longer than the longest window they serve, and are renewed when little more than that window is left: a
 -- memory is never lost inside its window, and few calls pay for the renewal. Counters are looked at when one of their
--- sub-buckets begins, every two hours at least while they are counted on, and that of requests every hour.
+-- sub-buckets begins, every two hours at least while they are counted on, and where requests are counted every hour.
 local LIMITS_PATIENTS_TTL_S = 691200
 local LIMITS_COUNTERS_TTL_S = 104400
 local LIMITS_COUNTERS_LONGEST_MS = 97200000
 local LIMITS_REQUESTS_LOOK_US = 3600000000
 local LIMITS_LONGEST_MS = 604800000
 local LIMITS_REQUESTS_US = 10000000
+local LIMITS_REQUESTS = 'requests_us'
 local LIMITS_BUCKETS = 12
--- Rows, bytes, exports, probes (o) and sightings: their windows.
+-- Rows, bytes, exports, probes (o) and sightings: their windows, and a twelfth of each.
 local LIMITS_WINDOW_US = { r = 3600000000, b = 3600000000, e = 86400000000, o = 3600000000, s = 3600000000 }
 local LIMITS_LETTERS = { 'r', 'b', 'e', 'o', 's' }
+local LIMITS_BUCKET_US = { r = 300000000, b = 300000000, e = 7200000000, o = 300000000, s = 300000000 }
 
 -- What is told of a charge that was committed, and brought nothing near its bound.
 local LIMITS_NOTHING = '1||||'
@@ -23,7 +25,7 @@ local limits_names = {}
 
 -- '200|g,30,60,e|p600,20,40,e|r,600,2000,o': the weight of a listed patient in thousandths, then each limit as kind,
 -- window in seconds (patients only), soft bound, hard bound, mode (e enforces both, s the soft one, o observes).
--- *requests* is where the limit of requests stands, nil when there is none.
+-- *requests* is where the limit of requests stands, and *shortest_ms* the shortest window of patients; nil without.
 local function limits_parse(text)
   local limits = limits_known[text]
   if limits then
@@ -37,6 +39,8 @@ local function limits_parse(text)
     }
     if kind == 'g' then
       limits.requests = #limits
+    elseif kind == 'p' then
+      limits.shortest_ms = math.min(limits.shortest_ms or math.huge, limits[#limits].window_ms)
     end
   end
   if limits_known_count >= 256 then
@@ -60,44 +64,59 @@ local function limits_fields(letter, newest)
   return known
 end
 
--- Before and after one more request, bound, soft bound (all in us), when it would be used up, which hour its lifetime
--- was looked at, and, where what is stored lies further ahead than the clock allows, what to store instead.
-local function limits_ahead(now_us, stored, limit)
-  local interval = math.ceil(LIMITS_REQUESTS_US / limit.hard)
-  local tolerance, arrival_us = interval * limit.hard, tonumber(stored) or 0
-  local before = math.max(0, arrival_us - now_us)
-  local full_us = before > tolerance and now_us + tolerance or nil
-  before = math.min(before, tolerance)
-  local after = before + interval
-  return before, after, tolerance, interval * limit.soft, now_us + after,
-    math.floor(arrival_us / LIMITS_REQUESTS_LOOK_US), full_us
+-- What *key* holds of each kind that *costs* anything: the field of its newest sub-bucket, what that holds (nil: nothing
+-- yet), and *most*, no less than what all that count hold together. nil when nothing costs anything.
+local function limits_counted(now_us, key, costs)
+  local fields, counted
+  for i = 1, #LIMITS_LETTERS do
+    local letter = LIMITS_LETTERS[i]
+    local cost = costs[letter] or 0
+    if cost > 0 then
+      local newest = math.floor(now_us / LIMITS_BUCKET_US[letter])
+      fields, counted = fields or {}, counted or {}
+      counted[letter] = { cost = cost, newest = newest, field = limits_fields(letter, newest)[LIMITS_BUCKETS + 1] }
+      fields[#fields + 1] = counted[letter].field
+      fields[#fields + 1] = letter
+    end
+  end
+  if not counted then
+    return nil
+  end
+  local stored, at = redis.call('HMGET', key, unpack(fields)), 1
+  for i = 1, #LIMITS_LETTERS do
+    local one = counted[LIMITS_LETTERS[i]]
+    if one then
+      one.held, one.most, at = tonumber(stored[at] or nil), tonumber(stored[at + 1] or nil), at + 2
+    end
+  end
+  return counted
 end
 
-local function limits_gcra(now_us, stored, limit)
-  if limit.hard == 0 then
-    return { before = 0, after = 1, hard = 0, soft = 0, retry_us = LIMITS_REQUESTS_US }
+-- What the sub-buckets of *kind* that count hold, oldest first, and together.
+local function limits_sum(key, kind, newest)
+  local stored, sum = redis.call('HMGET', key, unpack(limits_fields(kind, newest))), 0
+  for i = 1, #stored do
+    stored[i] = tonumber(stored[i] or nil) or 0
+    sum = sum + stored[i]
   end
-  local before, after, hard, soft, arrival_us, looked, full_us = limits_ahead(now_us, stored, limit)
-  return {
-    before = before, after = after, hard = hard, soft = soft, retry_us = after - hard, arrival_us = arrival_us,
-    looked = looked, full_us = full_us,
-  }
+  return stored, sum
 end
 
-local function limits_counter(now_us, stored, first, cost, limit)
-  local size = LIMITS_WINDOW_US[limit.kind] / LIMITS_BUCKETS
-  local newest, sum = math.floor(now_us / size), 0
-  for i = first, first + LIMITS_BUCKETS do
-    sum = sum + (tonumber(stored[i]) or 0)
+-- As limits_patients, for a kind that is counted in sub-buckets.
+local function limits_counter(now_us, key, one, limit)
+  local most = one.most and one.most + one.cost
+  if most and most * 10 < limit.hard * 8 and most <= limit.soft then
+    return false
   end
-  local used = { before = sum, after = sum + cost, hard = limit.hard, soft = limit.soft }
+  local stored, sum = limits_sum(key, limit.kind, one.newest)
+  local used = { before = sum, after = sum + one.cost, hard = limit.hard, soft = limit.soft }
   if used.after > used.hard then
     used.retry_us = LIMITS_WINDOW_US[limit.kind]
     local left = used.after
-    for i = 0, LIMITS_BUCKETS do
-      left = left - (tonumber(stored[first + i]) or 0)
+    for i = 1, #stored do
+      left = left - stored[i]
       if left <= used.hard then
-        used.retry_us = (newest + 1 + i) * size - now_us
+        used.retry_us = (one.newest + i) * LIMITS_BUCKET_US[limit.kind] - now_us
         break
       end
     end
@@ -105,16 +124,22 @@ local function limits_counter(now_us, stored, first, cost, limit)
   return used
 end
 
+-- Takes away what no longer counts, and sums up anew what is left of each kind. Buckets that are yet to come, of a clock
+-- that stepped back, are left, and in the sum: they will count.
 local function limits_sweep(now_us, key)
-  local stale = {}
-  for _, field in ipairs(redis.call('HKEYS', key)) do
-    local letter, bucket = string.match(field, '^(%a):(%d+)$')
+  local stale, sums, found = {}, {}, redis.call('HGETALL', key)
+  for i = 1, #found, 2 do
+    local letter, bucket = string.match(found[i], '^(%a):(%d+)$')
     if letter then
-      local size = LIMITS_WINDOW_US[letter] / LIMITS_BUCKETS
-      if tonumber(bucket) < math.floor(now_us / size) - LIMITS_BUCKETS then
-        stale[#stale + 1] = field
+      if tonumber(bucket) < math.floor(now_us / LIMITS_BUCKET_US[letter]) - LIMITS_BUCKETS then
+        stale[#stale + 1] = found[i]
+      else
+        sums[letter] = (sums[letter] or 0) + tonumber(found[i + 1])
       end
     end
+  end
+  for letter, sum in pairs(sums) do
+    redis.call('HSET', key, letter, whole(sum))
   end
   if #stale > 0 then
     redis.call('HDEL', key, unpack(stale))
@@ -127,73 +152,51 @@ local function limits_renew(key)
   end
 end
 
-local function limits_commit(now_us, keys, costs, opened, listed, told)
-  local fresh = false
-  if told.arrival_us then
-    redis.call('HSET', keys.counters, 'g', whole(told.arrival_us))
-    fresh = math.floor(told.arrival_us / LIMITS_REQUESTS_LOOK_US) ~= told.looked
+local function limits_count(now_us, key, counted)
+  local fresh, writes = false, {}
+  for letter, one in pairs(counted) do
+    fresh = fresh or not one.held or not one.most
+    local n = #writes
+    writes[n + 1], writes[n + 2] = one.field, whole((one.held or 0) + one.cost)
+    writes[n + 3], writes[n + 4] = letter, whole((one.most or 0) + one.cost)
   end
-  for _, letter in ipairs(LIMITS_LETTERS) do
-    local cost = costs[letter] or 0
-    if cost > 0 then
-      local bucket = math.floor(now_us / (LIMITS_WINDOW_US[letter] / LIMITS_BUCKETS))
-      fresh = redis.call('HINCRBY', keys.counters, letter .. ':' .. whole(bucket), whole(cost)) == cost or fresh
-    end
-  end
+  redis.call('HSET', key, unpack(writes))
   if fresh then
-    limits_sweep(now_us, keys.counters)
-    limits_renew(keys.counters)
+    limits_sweep(now_us, key)
+    limits_renew(key)
   end
-  limits_remember(math.floor(now_us / 1000), keys, opened, listed, LIMITS_LONGEST_MS, LIMITS_PATIENTS_TTL_S, told.scores)
 end
 
--- What each limit has used and would have used, in its own unit; false where the charge does not touch it. Then what was
--- found of the patients, nil where nobody asked.
-local function limits_measure(now_us, keys, limits, costs, opened, listed)
-  local fields, starts, patients_limited = {}, {}, false
-  for i, limit in ipairs(limits) do
-    starts[i] = #fields + 1
+-- What each limit has used and would have used, in its own unit; false where the charge does not touch it, or leaves it far
+-- below whatever is told; nil when that is all of them. Then what is known of the patients, nil where nobody asked.
+local function limits_measure(now_us, keys, limits, opened, all, counted)
+  local now_ms, seen, patients = math.floor(now_us / 1000), nil, false
+  if limits.shortest_ms and #all > 0 then
+    seen = limits_seen(keys, opened, all)
+    patients = not limits_all_after(seen, now_ms - limits.shortest_ms)
+  end
+  if not patients and not counted then
+    return nil, seen
+  end
+  local measured
+  for i = 1, #limits do
+    local limit, used = limits[i], false
     if limit.kind == 'p' then
-      patients_limited = true
-    elseif (costs[limit.kind] or 0) > 0 then
-      if limit.kind == 'g' then
-        fields[#fields + 1] = 'g'
-      else
-        local newest = math.floor(now_us / (LIMITS_WINDOW_US[limit.kind] / LIMITS_BUCKETS))
-        for _, field in ipairs(limits_fields(limit.kind, newest)) do
-          fields[#fields + 1] = field
-        end
-      end
+      used = patients and limits_patients(now_ms, limit, limits.listed_weight, seen)
+    elseif counted and counted[limit.kind] then
+      used = limits_counter(now_us, keys.counters, counted[limit.kind], limit)
+    end
+    if used then
+      measured = measured or {}
+      measured[i] = used
     end
   end
-  local stored = #fields > 0 and redis.call('HMGET', keys.counters, unpack(fields)) or {}
-  local touched = patients_limited and #opened + #listed > 0
-  local scores
-  if touched then
-    -- When each was last opened is asked for only where a bound is near enough for it to matter.
-    scores = { asked = opened, patients = limits_scores(keys.patients, opened) }
-    for _, score in ipairs(limits_scores(keys.patients, listed)) do
-      scores.patients[#scores.patients + 1] = score
-    end
-  end
-  local measured = {}
-  for i, limit in ipairs(limits) do
-    local cost = costs[limit.kind] or 0
-    measured[i] = false
-    if limit.kind == 'p' then
-      measured[i] = touched and limits_patients(math.floor(now_us / 1000), keys, limit, limits.listed_weight, scores)
-    elseif cost > 0 and limit.kind == 'g' then
-      measured[i] = limits_gcra(now_us, stored[starts[i]], limit)
-    elseif cost > 0 then
-      measured[i] = limits_counter(now_us, stored, starts[i], cost, limit)
-    end
-  end
-  return measured, scores
+  return measured, seen
 end
 
 -- What quarantine makes of *limits*: a share of every bound but that of requests, in thousandths.
 local function limits_scaled(limits, share_milli)
-  local small = { listed_weight = limits.listed_weight }
+  local small = { listed_weight = limits.listed_weight, requests = limits.requests, shortest_ms = limits.shortest_ms }
   for i, limit in ipairs(limits) do
     small[i] = limit
     if limit.kind ~= 'g' then
@@ -209,7 +212,7 @@ end
 
 -- What a break-glass makes of *limits*: *extra* patients more under each hard bound on patients.
 local function limits_widened(limits, extra)
-  local wide = { listed_weight = limits.listed_weight }
+  local wide = { listed_weight = limits.listed_weight, requests = limits.requests, shortest_ms = limits.shortest_ms }
   for i, limit in ipairs(limits) do
     wide[i] = limit
     if limit.kind == 'p' then
@@ -223,13 +226,13 @@ local function limits_widened(limits, extra)
   return wide
 end
 
--- What *limits*, whose positions begin after *base*, say of a charge; *told* gathers it, and what was found of the
--- patients is returned. One of a pool that observes
--- tells that it is over once, on the way up: everybody who shares the pool would tell it again.
-local function limits_judge(now_us, keys, limits, costs, opened, listed, stepped, told, base)
-  local measured, scores = limits_measure(now_us, keys, limits, costs, opened, listed)
-  for at, limit in ipairs(limits) do
-    local used, i = measured[at], (base or 0) + at
+-- What *limits*, whose positions begin after *base*, say of a charge; *told* gathers it, and what is known of the patients
+-- is returned. One of a pool that observes tells that it is over once, on the way up: everybody who shares the pool would
+-- tell it again.
+local function limits_judge(now_us, keys, limits, opened, listed, all, counted, stepped, told, base)
+  local measured, seen = limits_measure(now_us, keys, limits, opened, all, counted)
+  for at = 1, measured and #limits or 0 do
+    local limit, used, i = limits[at], measured[at], (base or 0) + at
     if used and used.after > used.before then
       local crossed = used.after > used.hard
       if crossed and limit.enforced then
@@ -246,8 +249,6 @@ local function limits_judge(now_us, keys, limits, costs, opened, listed, stepped
           if not crossed and used.before <= used.soft then
             told.would_ask[#told.would_ask + 1] = i
           end
-        elseif not stepped and limit.kind == 'g' then
-          told.asks[#told.asks + 1] = i
         elseif not stepped then
           told.asked = told.asked or i
         end
@@ -255,16 +256,25 @@ local function limits_judge(now_us, keys, limits, costs, opened, listed, stepped
       if used.before * 10 < used.hard * 8 and used.after * 10 >= used.hard * 8 then
         told.near[#told.near + 1] = i
       end
-      -- An observed limit that is crossed keeps its level, or a flood would close it for long once it is enforced.
-      if limit.kind == 'g' and not crossed then
-        told.arrival_us, told.looked = used.arrival_us, used.looked
-      elseif used.full_us then
-        -- No charge but a repair: the clock stepped back, and from here on the backlog drains as time goes by.
-        redis.call('HSET', keys.counters, 'g', whole(used.full_us))
-      end
     end
   end
-  return scores
+  return seen
+end
+
+local function limits_all(opened, listed)
+  if #opened == 0 then
+    return listed
+  elseif #listed == 0 then
+    return opened
+  end
+  local all, n = {}, #opened
+  for i = 1, n do
+    all[i] = opened[i]
+  end
+  for i = 1, #listed do
+    all[n + i] = listed[i]
+  end
+  return all
 end
 
 local function limits_told(how, which, number, would, would_ask)
@@ -274,25 +284,27 @@ end
 -- '1|near|asks|would|would_ask' when committed, '0|which|retry_us|would|would_ask' when a hard bound stands in
 -- the way, '2|which|0|would|would_ask' when a soft one does and no fresh code was given; then nothing is committed.
 -- Several are separated by commas. A table in its place costs the store as much as two of its reads.
--- Requests are counted past their soft bound and told in asks. Limits are named by their position; those of *pools*
--- follow the account's, pool after pool.
--- *costs* by kind: g r b e o s. *opened* and *listed* are distinct and disjoint. *stepped*: nobody need be asked.
+-- Limits are named by their position; those of *pools* follow the account's, pool after pool. asks is empty here: only
+-- requests, which limits_request counts, pass their soft bound.
+-- *costs* by kind: r b e o s. *opened* and *listed* are distinct and disjoint. *stepped*: nobody need be asked.
 -- *extra*: patients more, by a break-glass, for this account under its own bounds and the pools'.
--- *pools*: {keys, limits, keep_ms, ttl_s}; without keys the pool is passed over.
-local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped, extra, pools)
+-- *pools*: as pools_parse tells them. *shared*: the keys of each, by its position; of those without the account is no part.
+local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped, extra, pools, shared)
   local widens = extra and extra > 0
   if widens then
     limits = limits_widened(limits, extra)
   end
-  local told = { near = {}, would = {}, asks = {}, would_ask = {}, retry_us = 0 }
-  told.scores = limits_judge(now_us, keys, limits, costs, opened, listed, stepped, told)
-  local base, shared = #limits, #opened + #listed > 0 and pools or {}
-  for _, pool in ipairs(shared) do
-    if pool.keys then
-      local bounds = widens and limits_widened(pool.limits, extra) or pool.limits
-      pool.scores = limits_judge(now_us, pool.keys, bounds, {}, opened, listed, stepped, told, base)
+  local all, counted = limits_all(opened, listed), limits_counted(now_us, keys.counters, costs)
+  local told = { near = {}, would = {}, would_ask = {}, retry_us = 0 }
+  local seen = limits_judge(now_us, keys, limits, opened, listed, all, counted, stepped, told)
+  local base, seen_by, several = #limits, {}, #all > 0 and pools and #pools or 0
+  for i = 1, several do
+    local bounds = pools[i].limits
+    if shared[i] then
+      local held = widens and limits_widened(bounds, extra) or bounds
+      seen_by[i] = limits_judge(now_us, shared[i], held, opened, listed, all, nil, stepped, told, base)
     end
-    base = base + #pool.limits
+    base = base + #bounds
   end
   if told.denied then
     return limits_told('0', told.denied, whole(told.retry_us), told.would, told.would_ask)
@@ -300,42 +312,59 @@ local function limits_spend(now_us, keys, limits, costs, opened, listed, stepped
   if told.asked then
     return limits_told('2', told.asked, '0', told.would, told.would_ask)
   end
-  limits_commit(now_us, keys, costs, opened, listed, told)
-  for _, pool in ipairs(shared) do
-    if pool.keys then
-      limits_remember(
-        math.floor(now_us / 1000), pool.keys, opened, listed, pool.keep_ms, pool.ttl_s, pool.scores)
+  if counted then
+    limits_count(now_us, keys.counters, counted)
+  end
+  local now_ms = math.floor(now_us / 1000)
+  limits_remember(now_ms, keys, opened, listed, LIMITS_LONGEST_MS, LIMITS_PATIENTS_TTL_S, seen)
+  for i = 1, several do
+    if shared[i] then
+      limits_remember(now_ms, shared[i], opened, listed, pools[i].keep_ms, pools[i].ttl_s, seen_by[i])
     end
   end
-  return limits_told('1', table.concat(told.near, ','), table.concat(told.asks, ','), told.would, told.would_ask)
+  if #told.near + #told.would + #told.would_ask == 0 then
+    return LIMITS_NOTHING
+  end
+  return limits_told('1', table.concat(told.near, ','), '', told.would, told.would_ask)
 end
 
--- What limits_spend says of { g = 1 }: one request and nothing else, which most questions are.
-local function limits_request(now_us, key, limits, stepped)
+-- Charges *count* requests at once, in the words of limits_spend. *stored*: until when (in us) those before them use the
+-- limit up, as *key* holds it in the field LIMITS_REQUESTS. *renews*: *key* lives no longer than it is counted on. nil, and
+-- nothing charged, when there is something to tell of one of several: each is then to be charged by itself.
+local function limits_request(now_us, key, stored, limits, stepped, renews, count)
   local i = limits.requests
   if not i then
     return LIMITS_NOTHING
   end
-  local limit, stored = limits[i], redis.call('HGET', key, 'g')
+  local limit = limits[i]
   if limit.hard == 0 then
+    if count > 1 then return nil end
     return limit.enforced and '0|' .. i .. '|' .. whole(LIMITS_REQUESTS_US) .. '||' or '1|||' .. i .. '|'
   end
-  local before, after, hard, soft, arrival_us, looked, full_us = limits_ahead(now_us, stored, limit)
+  local interval = math.ceil(LIMITS_REQUESTS_US / limit.hard)
+  local hard, soft, until_us = interval * limit.hard, interval * limit.soft, tonumber(stored) or 0
+  local ahead = until_us - now_us
+  local before = math.min(math.max(0, ahead), hard)
+  local after = before + interval * count
   local crossed, past_soft = after > hard, after > soft and soft < hard
-  if crossed and full_us then
-    -- No charge but a repair, as in limits_judge.
-    redis.call('HSET', key, 'g', whole(full_us))
+  local near = before * 10 < hard * 8 and after * 10 >= hard * 8
+  if count > 1 and (crossed or past_soft or near) then
+    return nil
+  end
+  if crossed and ahead > hard then
+    -- No charge but a repair: the clock stepped back, and from here on the backlog drains as time goes by.
+    redis.call('HSET', key, LIMITS_REQUESTS, whole(now_us + hard))
   end
   if crossed and limit.enforced then
     return '0|' .. i .. '|' .. whole(after - hard) .. '||'
   end
+  -- An observed limit that is crossed keeps its level, or a flood would close it for long once it is enforced.
   if not crossed then
-    redis.call('HSET', key, 'g', whole(arrival_us))
-    if math.floor(arrival_us / LIMITS_REQUESTS_LOOK_US) ~= looked then
+    redis.call('HSET', key, LIMITS_REQUESTS, whole(now_us + after))
+    if renews and math.floor((now_us + after) / LIMITS_REQUESTS_LOOK_US) ~= math.floor(until_us / LIMITS_REQUESTS_LOOK_US) then
       limits_renew(key)
     end
   end
-  local near = before * 10 < hard * 8 and after * 10 >= hard * 8
   local asks = past_soft and not limit.observed and not stepped
   local would_ask = past_soft and limit.observed and not crossed and before <= soft
   if not (near or asks or crossed or would_ask) then
@@ -343,4 +372,13 @@ local function limits_request(now_us, key, limits, stepped)
   end
   return '1|' .. (near and i or '') .. '|' .. (asks and i or '') .. '|' .. (crossed and i or '') .. '|'
     .. (would_ask and i or '')
+end
+
+-- How many requests of *limit* are used up.
+local function limits_requests_used(now_us, stored, limit)
+  if limit.hard == 0 then
+    return 0
+  end
+  local interval = math.ceil(LIMITS_REQUESTS_US / limit.hard)
+  return math.min(limit.hard, math.max(0, math.ceil(((tonumber(stored) or 0) - now_us) / interval)))
 end

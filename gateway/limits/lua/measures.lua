@@ -3,16 +3,35 @@
 -- under a plan blanc, which ends by itself.
 local MEASURES = 'ecluse:measures'
 
--- Since when the posture is strict (nil: it is not), and what holds: 0 nothing, 1 strict, 2 plan blanc, 3 both.
-local function measures_now(establishment, at_ms)
-  if (establishment or '') == '' then
-    local since_ms = tonumber(redis.call('HGET', MEASURES, 'strict_since_ms'))
-    return since_ms, since_ms and 1 or 0
+-- What was read is remembered for a tenth of a second; whoever writes here has it forgotten. Only what is written past
+-- these functions, by a restored backup, takes that long to hold.
+local MEASURES_LOOK_US = 100000
+local measures_known, measures_known_us = {}, 0
+
+local function measures_forget()
+  measures_known = {}
+end
+
+local function measures_read(establishment)
+  if establishment == '' then
+    return { since_ms = tonumber(redis.call('HGET', MEASURES, 'strict_since_ms')), until_ms = 0 }
   end
   local found = redis.call('HMGET', MEASURES, 'strict_since_ms', 'until:' .. establishment)
-  local since_ms = tonumber(found[1])
-  local plan_blanc = (tonumber(found[2]) or 0) > at_ms
-  return since_ms, (since_ms and 1 or 0) + (plan_blanc and 2 or 0)
+  return { since_ms = tonumber(found[1]), until_ms = tonumber(found[2]) or 0 }
+end
+
+-- Since when the posture is strict (nil: it is not), and what holds: 0 nothing, 1 strict, 2 plan blanc, 3 both.
+local function measures_now(establishment, at_us)
+  local age_us = at_us - measures_known_us
+  if age_us < 0 or age_us >= MEASURES_LOOK_US then
+    measures_known, measures_known_us = {}, at_us
+  end
+  local known = measures_known[establishment or '']
+  if not known then
+    known = measures_read(establishment or '')
+    measures_known[establishment or ''] = known
+  end
+  return known.since_ms, (known.since_ms and 1 or 0) + (known.until_ms * 1000 > at_us and 2 or 0)
 end
 
 -- Which of the texts that are told for each state, joined by '/', holds in *state*; any of them may be empty.
@@ -59,6 +78,7 @@ do
   local function measures_strict(keys, args)
     local refusal = guard(keys, args)
     if refusal then return refusal end
+    measures_forget()
     local at_ms = whole(now_ms())
     redis.call('HSET', MEASURES, 'strict_since_ms', at_ms, 'strict_why', args[2])
     return at_ms
@@ -68,6 +88,7 @@ do
   local function measures_normal(keys, args)
     local refusal = guard(keys, args)
     if refusal then return refusal end
+    measures_forget()
     return math.min(1, redis.call('HDEL', MEASURES, 'strict_since_ms', 'strict_why'))
   end
 
@@ -75,6 +96,7 @@ do
   local function measures_plan_blanc(keys, args)
     local refusal = guard(keys, args)
     if refusal then return refusal end
+    measures_forget()
     local at_ms, name = now_ms(), args[2]
     measures_prune(at_ms)
     local standing = tonumber(redis.call('HGET', MEASURES, 'until:' .. name)) or 0
@@ -88,6 +110,7 @@ do
   local function measures_end_plan_blanc(keys, args)
     local refusal = guard(keys, args)
     if refusal then return refusal end
+    measures_forget()
     measures_prune(now_ms())
     return math.min(1, redis.call('HDEL', MEASURES, 'until:' .. args[2], 'since:' .. args[2], 'why:' .. args[2]))
   end

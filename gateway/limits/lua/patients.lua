@@ -3,30 +3,51 @@
 -- writes once; nobody is forgotten too soon.
 local LIMITS_CHUNK = 1000
 
+-- When each of *members* was last noted (false: never), and the least of these, 0 when one never was.
 local function limits_scores(key, members)
-  local scores = {}
+  local scores, least = {}, math.huge
   for first = 1, #members, LIMITS_CHUNK do
     local last = math.min(first + LIMITS_CHUNK - 1, #members)
     local found = redis.call('ZMSCORE', key, unpack(members, first, last))
     for i = 1, #found do
-      scores[first + i - 1] = found[i] and tonumber(found[i]) or false
+      local score = tonumber(found[i] or nil) or false
+      scores[first + i - 1] = score
+      if (score or 0) < least then
+        least = score or 0
+      end
     end
   end
-  return scores
+  return scores, least
+end
+
+-- What is known of the patients of a charge: when each was last seen in any way. When each of those that were opened was
+-- last opened is asked for only where it matters.
+local function limits_seen(keys, opened, all)
+  local seen = { keys = keys, asked = opened, opened_least = #opened == 0 and math.huge or nil }
+  seen.patients, seen.least = limits_scores(keys.patients, all)
+  return seen
+end
+
+local function limits_opened(seen)
+  if not seen.opened then
+    seen.opened, seen.opened_least = limits_scores(seen.keys.opened, seen.asked)
+  end
+  return seen.opened
+end
+
+-- Whether everybody was seen, and opened who was opened, after *since_ms*.
+local function limits_all_after(seen, since_ms)
+  if seen.least <= since_ms then
+    return false
+  end
+  if not seen.opened_least then
+    limits_opened(seen)
+  end
+  return seen.opened_least > since_ms
 end
 
 local function limits_whole_second(now_ms)
   return math.ceil(now_ms / 1000) * 1000
-end
-
--- Whether all were noted in this very second.
-local function limits_noted(scores, score_ms)
-  for i = 1, #scores do
-    if not scores[i] or scores[i] < score_ms then
-      return false
-    end
-  end
-  return true
 end
 
 local function limits_outside(scores, since)
@@ -86,25 +107,22 @@ local function limits_patients_retry(now_ms, keys, limits, limit, opened, listed
   return limit.window_ms * 1000
 end
 
-local function limits_patients(now_ms, keys, limit, listed_weight, scores, exactly)
+-- What of *limit* would be used by a charge of which *seen* is known, before it and after; false when it costs nothing, or
+-- leaves the limit far below whatever is told. *exactly*: never false.
+local function limits_patients(now_ms, limit, listed_weight, seen, exactly)
   local since = now_ms - limit.window_ms
-  local new = limits_outside(scores.patients, since)
-  if new == 0 and not exactly then
-    scores.opened = scores.opened or limits_scores(keys.opened, scores.asked)
-    if limits_outside(scores.opened, since) == 0 then
-      -- Everybody was seen and opened before: what costs nothing crosses nothing.
-      return false
-    end
+  if not exactly and limits_all_after(seen, since) then
+    -- What costs nothing crosses nothing.
+    return false
   end
-  local from = '(' .. whole(since)
+  local keys, from, new = seen.keys, '(' .. whole(since), limits_outside(seen.patients, since)
   local had = redis.call('ZCOUNT', keys.patients, from, '+inf')
   if not exactly and (had + new) * 10 < limit.hard * 8 and had + new <= limit.soft then
     -- Even if all of them had been opened, this would stay below the point where anything is told.
     return false
   end
   local had_opened = redis.call('ZCOUNT', keys.opened, from, '+inf')
-  scores.opened = scores.opened or limits_scores(keys.opened, scores.asked)
-  local new_opened = limits_outside(scores.opened, since)
+  local new_opened = limits_outside(limits_opened(seen), since)
   local before = 1000 * had_opened + listed_weight * (had - had_opened)
   local after = before + 1000 * new_opened + listed_weight * (new - new_opened)
   return { before = before, after = after, hard = limit.hard * 1000, soft = limit.soft * 1000 }
@@ -129,13 +147,13 @@ local function limits_commit_patients(now_ms, key, members, others, keep_ms, ttl
   end
 end
 
--- *scores*: what was found of these patients, where anybody asked.
-local function limits_remember(now_ms, keys, opened, listed, keep_ms, ttl_s, scores)
+-- *seen*: what is known of these patients, nil where nobody asked. Who was noted in this very second is not noted again.
+local function limits_remember(now_ms, keys, opened, listed, keep_ms, ttl_s, seen)
   local second_ms = limits_whole_second(now_ms)
-  if #opened > 0 and not (scores and scores.opened and limits_noted(scores.opened, second_ms)) then
+  if #opened > 0 and not (seen and seen.opened_least and seen.opened_least >= second_ms) then
     limits_commit_patients(now_ms, keys.opened, opened, {}, keep_ms, ttl_s)
   end
-  if #opened + #listed > 0 and not (scores and limits_noted(scores.patients, second_ms)) then
+  if #opened + #listed > 0 and not (seen and seen.least >= second_ms) then
     limits_commit_patients(now_ms, keys.patients, opened, listed, keep_ms, ttl_s)
   end
 end

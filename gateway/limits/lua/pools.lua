@@ -40,16 +40,13 @@ local function pools_parse(text)
   return pools
 end
 
--- The pools of *text* that *ids* (by letter) belong to, as limits_spend takes them. A pool without limits is none.
-local function pools_of(text, ids)
-  local pools = {}
-  for i, pool in ipairs(pools_parse(text)) do
-    pools[i] = {
-      keys = #pool.limits > 0 and pools_keys(pool.kind, ids[pool.kind]) or nil,
-      limits = pool.limits, keep_ms = pool.keep_ms, ttl_s = pool.ttl_s,
-    }
+-- The keys of each of *pools* by its position, for what *ids* (by letter) belong to. A pool without limits is none.
+local function pools_shared(pools, ids)
+  local shared = {}
+  for i = 1, #pools do
+    shared[i] = #pools[i].limits > 0 and pools_keys(pools[i].kind, ids[pools[i].kind]) or false
   end
-  return pools
+  return shared
 end
 
 local function pools_account(id)
@@ -189,22 +186,23 @@ redis.register_function('ecluse_device_accounts', function(keys, args)
   return redis.call('ZRANGE', users, '+inf', '(' .. whole(since_ms), 'BYSCORE', 'REV')
 end)
 
--- KEYS: marker, patients, opened, counters. ARGV: store id, limits. What each limit has used: requests,
--- thousandths of a patient, rows, bytes, ... in the limits' order.
+-- KEYS: marker, patients, opened, counters, and where requests are counted of an account that is known. ARGV: store id, limits. What each limit has
+-- used: requests, thousandths of a patient, rows, bytes, ... in the limits' order.
 redis.register_function('ecluse_usage', function(keys, args)
   local refused = guard(keys, args)
   if refused then return refused end
   local at_us, limits, used = now_us(), limits_parse(args[2]), {}
   local account = { patients = keys[2], opened = keys[3], counters = keys[4] }
-  local costs = { g = 1, r = 1, b = 1, e = 1, o = 1, s = 1 }
-  for i, one in ipairs(limits_measure(at_us, account, limits, costs, {}, {})) do
-    if limits[i].kind == 'p' then
-      local nothing = { opened = {}, patients = {} }
-      used[i] = limits_patients(math.floor(at_us / 1000), account, limits[i], limits.listed_weight, nothing, true).before
-    elseif limits[i].kind == 'g' then
-      used[i] = one.hard > 0 and math.ceil(one.before * limits[i].hard / one.hard) or 0
+  for i, limit in ipairs(limits) do
+    if limit.kind == 'p' then
+      local seen = { keys = account, asked = {}, patients = {}, opened = {} }
+      used[i] = limits_patients(math.floor(at_us / 1000), limit, limits.listed_weight, seen, true).before
+    elseif limit.kind == 'g' then
+      local stored = redis.call('HGET', keys[5], LIMITS_REQUESTS) or redis.call('HGET', keys[4], LIMITS_REQUESTS)
+      used[i] = limits_requests_used(at_us, stored, limit)
     else
-      used[i] = one.before
+      local _, sum = limits_sum(keys[4], limit.kind, math.floor(at_us / LIMITS_BUCKET_US[limit.kind]))
+      used[i] = sum
     end
   end
   return used

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.valkey.client import public_address
+from gateway.valkey.address import read_address
 from gateway.valkey.library import compose, product_sources
 
 ONE = "redis.register_function('one', function(keys, args) return 1 end)"
@@ -49,4 +49,4 @@ def test_the_product_has_a_library() -> None:
     ],
 )
 def test_addresses_are_shown_without_secrets(url: str, shown: str) -> None:
-    assert public_address(url) == shown
+    assert read_address(url).public == shown
