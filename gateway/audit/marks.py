@@ -26,8 +26,8 @@ class Marks:
 
     def __init__(self, ring: KeyRing, origin: str) -> None:
         about = b"ecluse audit entry\0" + origin.encode()
-        self._key = hmac.digest(ring.key(), about, hashlib.sha256)
-        self._keys = tuple(hmac.digest(key, about, hashlib.sha256) for key in ring.keys.values())
+        self._mac = _mac(ring.key(), about)
+        self._macs = tuple(_mac(key, about) for key in ring.keys.values())
 
     def mark(self, line: bytes) -> bytes:
         """Return *line*, an entry without line end, with its mark.
@@ -38,7 +38,7 @@ class Marks:
         at = _end_of_salt(line)
         if at < 0:
             raise ValueError("what goes into a log is an entry with a salt")
-        mark = _tag(self._key, line).hex().encode()
+        mark = _tag(self._mac, line).hex().encode()
         return b"%b%b%b" % (line[:at], mark, line[at:])
 
     def is_ours(self, line: bytes) -> bool:
@@ -47,11 +47,18 @@ class Marks:
         if at < _MARK_CHARS:
             return False
         given, bare = line[at - _MARK_CHARS : at], line[: at - _MARK_CHARS] + line[at:]
-        return any(hmac.compare_digest(_tag(key, bare).hex().encode(), given) for key in self._keys)
+        return any(hmac.compare_digest(_tag(mac, bare).hex().encode(), given) for mac in self._macs)
 
 
-def _tag(key: bytes, line: bytes) -> bytes:
-    return hmac.digest(key, line, hashlib.sha256)[:MARK_BYTES]
+def _mac(key: bytes, about: bytes) -> hmac.HMAC:
+    return hmac.new(hmac.digest(key, about, hashlib.sha256), digestmod=hashlib.sha256)
+
+
+def _tag(mac: hmac.HMAC, line: bytes) -> bytes:
+    # Unlike hmac.digest, a copy keeps the interpreter's lock over a short line: the loop does not run in between.
+    made = mac.copy()
+    made.update(line)
+    return made.digest()[:MARK_BYTES]
 
 
 def _end_of_salt(line: bytes) -> int:
