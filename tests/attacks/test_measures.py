@@ -208,10 +208,12 @@ async def test_k15_a_plan_blanc_ends_by_itself_and_wants_an_establishment_that_i
         assert await operate(gate, "plan-blanc", *words) == 2
     assert await about(gate, "plan-blanc", writer="operator", reason="mistyped") == []
     assert await operate(gate, "plan-blanc", LILLE, "--hours", "1", "--reason", "short") == 0
-    assert await opened(browser, 1001) == 6
+    assert await opened(browser, 1001, most=4) == 4
     seconds, _ = await ask_store(gate, "TIME")
     await ask_store(gate, "HSET", "ecluse:measures", f"until:{LILLE}", str(int(seconds) * 1000))
-    assert await opened(browser, 1007) == 0
+    # What is written past the functions holds within a tenth of a second.
+    await asyncio.sleep(0.15)
+    assert await opened(browser, 1005) == 0
 
 
 async def test_k15_under_the_strict_posture_a_plan_blanc_gives_back_the_usual_and_no_more(

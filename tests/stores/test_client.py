@@ -263,13 +263,13 @@ async def test_calls_of_one_moment_are_made_at_once_by_so_many(client: Store) ->
 
 
 async def test_calls_made_at_once_by_a_server_without_functions_are_made_again_one_by_one(
-    client: Store,
+    patient_client: Store,
 ) -> None:
     loop, prepared = asyncio.get_running_loop(), Prepared("echo", [], [ONCE])
-    await client.execute("FUNCTION", "FLUSH")
-    replies = [(client.join(prepared, loop.time()), loop.time()) for _ in range(3)]
+    await patient_client.execute("FUNCTION", "FLUSH")
+    replies = [(patient_client.join(prepared, loop.time()), loop.time()) for _ in range(3)]
     await asyncio.wait([reply for reply, _ in replies])
-    told = [client.heard(prepared, reply, began_s) for reply, began_s in replies]
+    told = [patient_client.heard(prepared, reply, began_s) for reply, began_s in replies]
     assert await asyncio.gather(*told) == [b"1"] * 3
 
 

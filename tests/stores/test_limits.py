@@ -201,8 +201,7 @@ def test_requests_of_one_moment_are_spent_at_once_where_none_of_them_has_anythin
         if together is None:
             for one in expected:
                 assert timed.spend(account_id, now_us, limits, Charge(), 1, stepped=stepped) == one
-            # A soft bound asks nobody who gave a fresh code, and is not passed at once all the same.
-            assert stepped or set(expected) != {Spent()}
+            assert set(expected) != {Spent()}
         else:
             assert (together, set(expected)) == (Spent(), {Spent()})
 

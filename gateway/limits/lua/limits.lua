@@ -348,7 +348,9 @@ local function limits_request(now_us, key, stored, limits, stepped, renews, coun
   local after = before + interval * count
   local crossed, past_soft = after > hard, after > soft and soft < hard
   local near = before * 10 < hard * 8 and after * 10 >= hard * 8
-  if count > 1 and (crossed or past_soft or near) then
+  local asks = past_soft and not limit.observed and not stepped
+  local would_ask = past_soft and limit.observed and not crossed and before <= soft
+  if count > 1 and (near or asks or crossed or would_ask) then
     return nil
   end
   if crossed and ahead > hard then
@@ -365,8 +367,6 @@ local function limits_request(now_us, key, stored, limits, stepped, renews, coun
       limits_renew(key)
     end
   end
-  local asks = past_soft and not limit.observed and not stepped
-  local would_ask = past_soft and limit.observed and not crossed and before <= soft
   if not (near or asks or crossed or would_ask) then
     return LIMITS_NOTHING
   end
