@@ -21,30 +21,19 @@ local function lookups_fresh(stepped_ms, at_ms, step_up_ms, strict_ms)
   return given_ms and at_ms - given_ms < tonumber(step_up_ms) and given_ms >= (strict_ms or 0)
 end
 
-local lookups_known, lookups_known_count = {}, 0
-
 -- The terms of a question, read once for each text: has session (1/0), spend a request (1/0), idle_ms and absolute_ms
 -- (each usual/strict), pending_ms, step_up_ms and limits, separated by blanks; then the class and the establishment that
 -- are believed, a line each.
-local function lookups_terms(text)
-  local terms = lookups_known[text]
-  if terms then
-    return terms
-  end
+local lookups_terms = remembering(4096, function(text)
   local session, spends, idle, idle_strict, life, life_strict, pending, step_up, limits, class, establishment =
     string.match(text, '^(%d) (%d) (%d+)/(%d+) (%d+)/(%d+) (%d+) (%d+) (%S+)\n(.*)\n(.*)$')
-  terms = {
+  return {
     has_session = session == '1', spends = spends == '1', pending_ms = tonumber(pending), step_up_ms = tonumber(step_up),
     idle_ms = { [false] = tonumber(idle), [true] = tonumber(idle_strict) },
     life_ms = { [false] = tonumber(life), [true] = tonumber(life_strict) },
     limits = limits_parse(limits), class = class, establishment = establishment,
   }
-  if lookups_known_count >= 4096 then
-    lookups_known, lookups_known_count = {}, 0
-  end
-  lookups_known[text], lookups_known_count = terms, lookups_known_count + 1
-  return terms
-end
+end)
 
 local lookups_bounds_known, lookups_bounds_count = {}, 0
 

@@ -53,6 +53,22 @@ local function whole(number)
   return string.format('%d', number)
 end
 
+-- *read*, which turns a text into a table, once for each text: at most *most* are remembered.
+local function remembering(most, read)
+  local known, count = {}, 0
+  return function(text)
+    local value = known[text]
+    if not value then
+      value = read(text)
+      if count >= most then
+        known, count = {}, 0
+      end
+      known[text], count = value, count + 1
+    end
+    return value
+  end
+end
+
 -- KEYS: marker, ecluse:keycheck. ARGV: store id, fingerprint. Returns the fingerprint kept; the first one stays.
 redis.register_function('ecluse_keycheck', function(keys, args)
   local refused = guard(keys, args)

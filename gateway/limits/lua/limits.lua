@@ -20,18 +20,13 @@ local LIMITS_BUCKET_US = { r = 300000000, b = 300000000, e = 7200000000, o = 300
 -- What is told of a charge that was committed, and brought nothing near its bound.
 local LIMITS_NOTHING = '1||||'
 
-local limits_known, limits_known_count = {}, 0
 local limits_names = {}
 
 -- '200|g,30,60,e|p600,20,40,e|r,600,2000,o': the weight of a listed patient in thousandths, then each limit as kind,
 -- window in seconds (patients only), soft bound, hard bound, mode (e enforces both, s the soft one, o observes).
 -- *requests* is where the limit of requests stands, and *shortest_ms* the shortest window of patients; nil without.
-local function limits_parse(text)
-  local limits = limits_known[text]
-  if limits then
-    return limits
-  end
-  limits = { listed_weight = tonumber(string.match(text, '^(%d+)')) }
+local limits_parse = remembering(256, function(text)
+  local limits = { listed_weight = tonumber(string.match(text, '^(%d+)')) }
   for kind, window_s, soft, hard, mode in string.gmatch(text, '|(%a)(%d*),(%d+),(%d+),(%a)') do
     limits[#limits + 1] = {
       kind = kind, soft = tonumber(soft), hard = tonumber(hard), enforced = mode == 'e', observed = mode == 'o',
@@ -43,13 +38,8 @@ local function limits_parse(text)
       limits.shortest_ms = math.min(limits.shortest_ms or math.huge, limits[#limits].window_ms)
     end
   end
-  if limits_known_count >= 256 then
-    limits_known, limits_known_count = {}, 0
-  end
-  limits_known[text] = limits
-  limits_known_count = limits_known_count + 1
   return limits
-end
+end)
 
 -- The fields of the sub-buckets that count now, oldest first.
 local function limits_fields(letter, newest)

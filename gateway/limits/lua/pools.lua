@@ -6,8 +6,6 @@ local POOLS_DEVICES_MOST = 32
 local POOLS_ACCOUNTS_MOST = 64
 local POOLS_SPARE_MS = 86400000
 
-local pools_known, pools_known_count = {}, 0
-
 local function pools_keys(kind, id)
   if not id or id == '' then
     return nil
@@ -18,12 +16,8 @@ end
 
 -- 'd200|p600,150,300,e;c200|...': each pool's letter, then its limits as limits_parse takes them. What is kept of a
 -- pool is what its longest window needs.
-local function pools_parse(text)
-  local pools = pools_known[text]
-  if pools then
-    return pools
-  end
-  pools = {}
+local pools_parse = remembering(256, function(text)
+  local pools = {}
   for kind, rest in string.gmatch(text, '(%a)([^;]+)') do
     local limits, keep_ms = limits_parse(rest), 3600000
     for _, limit in ipairs(limits) do
@@ -32,13 +26,8 @@ local function pools_parse(text)
     local ttl_s = math.floor(keep_ms / 1000 * 8 / 7)
     pools[#pools + 1] = { kind = kind, limits = limits, keep_ms = keep_ms, ttl_s = ttl_s }
   end
-  if pools_known_count >= 256 then
-    pools_known, pools_known_count = {}, 0
-  end
-  pools_known[text] = pools
-  pools_known_count = pools_known_count + 1
   return pools
-end
+end)
 
 -- The keys of each of *pools* by its position, for what *ids* (by letter) belong to. A pool without limits is none.
 local function pools_shared(pools, ids)
