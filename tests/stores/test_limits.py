@@ -37,11 +37,7 @@ from tests.unit.limits.ledger import Ledger
 
 TIMED = """
 redis.register_function('timed_spend', function(keys, args)
-  local opened, listed, n = {}, {}, tonumber(args[9])
-  for i = 13, 12 + n do opened[#opened + 1] = args[i] end
-  for i = 13 + n, #args do listed[#listed + 1] = args[i] end
-  local costs = { r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
-    o = tonumber(args[7]), s = tonumber(args[8]) }
+  local costs, opened, listed = timed_charge(args, 13)
   local share, limits = tonumber(args[12]), limits_parse(args[2])
   if args[3] ~= '0' then
     return limits_request(tonumber(args[1]), keys[3], redis.call('HGET', keys[3], 'requests_us'), limits,

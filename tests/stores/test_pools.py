@@ -41,11 +41,7 @@ from tests.unit.limits.ledger import Ledger
 
 TIMED = """
 redis.register_function('timed_shared_spend', function(keys, args)
-  local opened, listed, n = {}, {}, tonumber(args[9])
-  for i = 17, 16 + n do opened[#opened + 1] = args[i] end
-  for i = 17 + n, #args do listed[#listed + 1] = args[i] end
-  local costs = { r = tonumber(args[4]), b = tonumber(args[5]), e = tonumber(args[6]),
-    o = tonumber(args[7]), s = tonumber(args[8]) }
+  local costs, opened, listed = timed_charge(args, 17)
   local account = { patients = keys[1], opened = keys[2], counters = keys[3] }
   local ids = { d = args[13], c = args[14], e = args[15], s = args[16] }
   return limits_spend(tonumber(args[1]), account, limits_parse(args[2]), costs, opened, listed, args[10] == '1',
