@@ -102,6 +102,15 @@ async def asker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asker
         yield Asker(gate, Service(Check(Engine(gate.services)), SECRET.encode()), browser)
 
 
+@pytest.mark.parametrize("agent", ["GoogleHC/1.0", "kube-probe/1.29", "ELB-HealthChecker/2.0"])
+async def test_no_agent_is_waved_through(asker: Asker, agent: str) -> None:
+    """C09: the check asks everybody for a session, whatever he calls himself."""
+    stranger = Asker(asker.gate, asker.service, asker.gate.browser())
+    for target in ("/annuaire", "/", "/healthz", "/ping"):
+        assert (await stranger.ask(target, ("user-agent", agent))).status in {303, 403, 503}
+    assert (await asker.ask("/annuaire", ("user-agent", agent))).status == 200
+
+
 async def test_a_page_passes_with_the_credentials_of_its_session_alone(asker: Asker) -> None:
     got = await asker.ask("/annuaire?x=1", ("authorization", "Bearer stolen"))
     assert (got.status, got.body) == (200, b"")

@@ -333,6 +333,25 @@ async def test_an_app_speaks_neither_in_our_name_nor_to_the_next_client(door: Do
         assert answer.raw.endswith(b"\r\n\r\n" + way), answer.raw
 
 
+async def test_no_agent_is_waved_through_by_a_door(door: Doorway) -> None:
+    """C09: whoever calls himself a health checker is a stranger like any other."""
+    app = door.front.house.gate.app
+    agents = (b"GoogleHC/1.0", b"kube-probe/1.29", b"ELB-HealthChecker/2.0", b"HAProxy/healthcheck")
+    ways = [
+        asked(target + b"?agent=" + agent, "", b"User-Agent: " + agent)
+        for agent in agents
+        for target in (PAGE, RECORD, b"/")
+    ]
+    answers = await door.send_all(iter(ways), one=True)
+    assert {each.status for each in answers} == {303}
+    assert not [seen for seen in app.seen if "agent=" in seen.query]
+    # The same words of somebody who is logged in are no hindrance.
+    [inside] = await door.send_all(
+        iter([asked(PAGE + b"?inside", door.cookies, b"User-Agent: " + agents[0])]), one=True
+    )
+    assert inside.status == 200
+
+
 VERSIONS = re.compile(
     rb"(?i)(?:nginx|caddy|traefik|haproxy|envoy|uvicorn|mitmproxy|python|openssl|boringssl|go)[ /-]?v?[0-9]|traceback"
     rb"|goroutine|exception|connection refused|errno|upstream connect|\.sock|\.py|127\.0\.0\.1"
