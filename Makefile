@@ -27,7 +27,7 @@ bench-scraping: $(READY) ## a region at work and its thieves in virtual time; pa
 	@exec $(BIN)/python -m loadtest.region
 
 test: lint ## every check and every test
-	@expression=$$(.ci/peers) && $(BIN)/python -m loadtest.bench.regression && exec $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "$$expression" $(if $(ECLUSE_THOROUGH),--cov --cov-report=term)
+	@expression=$$(.ci/peers) && $(BIN)/python -m loadtest.bench.regression && exec $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "$$expression" $(if $(ECLUSE_THOROUGH),--cov --cov-report=term)
 
 thorough: ## every check and every test, with every step, ten times the examples and coverage: some 20 minutes
 	@ECLUSE_THOROUGH=1 $(MAKE) --no-print-directory test
