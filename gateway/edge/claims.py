@@ -7,9 +7,9 @@ say has been taken away by then; when it has not, the proxy is not set up as it 
 import hmac
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
 
 from gateway.ingress import CLAIM_PREFIXES, CLAIMS, Fields, RawHead, is_claim
+from gateway.policy.forwarded import address_of
 
 SECRET = b"x-ecluse-front"
 METHOD = b"x-forwarded-method"
@@ -70,13 +70,13 @@ def read(fields: Fields) -> RawHead | Fault:
     lines = (_small_lines if small else _lines)(told[HOST], rest)
     if isinstance(lines, Fault):
         return lines
-    address = _address(told[ADDRESS])
+    address = address_of(told[ADDRESS].decode("latin-1"))
     if address is None:
         return Fault("told-address")
     scheme = _SCHEMES.get(told[PROTO])
     if scheme is None:
         return Fault("told-scheme")
-    return RawHead(told[METHOD], told[URI], b"", b"HTTP/1.1", lines, scheme, address, 0)
+    return RawHead(told[METHOD], told[URI], b"", b"HTTP/1.1", lines, scheme, str(address), 0)
 
 
 def elsewhere(head: RawHead, target: bytes) -> RawHead:
@@ -124,15 +124,3 @@ def _fault_of(name: bytes) -> str | None:
         folded = text.replace("_", "-").replace(".", "-")
         return "disguise" if folded in _FRAMING else None
     return None
-
-
-@lru_cache(maxsize=4_096)
-def _address(value: bytes) -> str | None:
-    text = value.decode("latin-1")
-    if "%" in text:
-        return None
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return str(address)

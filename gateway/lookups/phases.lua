@@ -4,6 +4,7 @@
 local LOOKUPS_JAR_MOST = 64
 local LOOKUPS_REFRESH_MS = 1000
 local LOOKUPS_QUARANTINE_MILLI = 500
+local LOOKUPS_ID_CHARS = 32
 local LOOKUPS_YES = 49 -- the byte '1'
 
 local function lookups_standing(state)
@@ -35,33 +36,21 @@ local lookups_terms = remembering(4096, function(text)
   }
 end)
 
-local lookups_bounds_known, lookups_bounds_count = {}, 0
-
--- The bounds of a charge: 'ID', or where the store does not know what that names, three lines of ID, limits and pools, each
--- usual/strict/plan blanc/both. nil for an ID that is not known. What holds in a state stands under its number.
-local function lookups_bounds(told)
-  local bounds = lookups_bounds_known[told]
-  if bounds then
-    return bounds
-  end
-  local id, limits, pools = string.match(told, '^(%x+)\n(.*)\n(.*)$')
-  if not id then
+-- The bounds that *id* names; nil where that is not known, and *told* is empty. Else *told* is two lines, limits and pools,
+-- each usual/strict/plan blanc/both. What holds in a state stands under its number.
+local lookups_bounds = remembering(1024, function(_, told)
+  local limits, pools = string.match(told, '^(.*)\n(.*)$')
+  if not limits then
     return nil
   end
-  bounds = lookups_bounds_known[id]
-  if not bounds then
-    bounds = {}
-    for state = 0, 3 do
-      local held = limits_parse(measures_pick(limits, state))
-      bounds[state] = { limits = held, pools = pools_parse(measures_pick(pools, state)) }
-    end
-    if lookups_bounds_count >= 1024 then
-      lookups_bounds_known, lookups_bounds_count = {}, 0
-    end
-    lookups_bounds_known[id], lookups_bounds_count = bounds, lookups_bounds_count + 1
+  local bounds = {}
+  for state = 0, 3 do
+    bounds[state] = {
+      limits = limits_parse(measures_pick(limits, state)), pools = pools_parse(measures_pick(pools, state)),
+    }
   end
   return bounds
-end
+end)
 
 local function lookups_closed(standing)
   return standing == 'locked' or standing == 'retired'
@@ -118,12 +107,7 @@ redis.register_function('ecluse_enter', function(keys, args)
     end
   end
 
-  local refused
-  if stage then
-    refused = guard_lately(keys, args, at_us)
-  else
-    refused = guard(keys, args)
-  end
+  local refused = guard_lately(keys, args, at_us, stage)
   if refused then return refused end
   if expired and strict_ms then
     -- What was too old under the strict posture does not come back with the normal one.
@@ -185,7 +169,7 @@ local function lookups_trim_jar(key)
 end
 
 -- KEYS: marker, account, session, patients, opened, counters.
--- ARGV: store id, has session (1/0), bounds, rows, bytes, exports, probes, sightings, number of credentials to add, to drop,
+-- ARGV: store id, has session (1/0), bounds (an id, then in full or nothing), rows, bytes, exports, probes, sightings, number of credentials to add, to drop,
 -- number of patients opened, step_up_ms, quarantine_ms, then those credentials, the opened patients, and the listed ones.
 -- Returns lines: standing, live (1/0), spend (empty: nothing was to be spent); or 'bounds', and has done nothing, when it
 -- has to be told them in full.
@@ -199,17 +183,12 @@ redis.register_function('ecluse_reveal', function(keys, args)
     session = redis.call('HMGET', keys[3], 'created_ms', 'epoch', 'stepped_ms', 'device')
     live = session[1] and (session[2] or '0') == (account[2] or '0')
   end
-  local refused
-  if live then
-    refused = guard_lately(keys, args, at_us)
-  else
-    refused = guard(keys, args)
-  end
+  local refused = guard_lately(keys, args, at_us, live)
   if refused then return refused end
   if lookups_closed(standing) or (has_session and not live) then
     return standing .. '\n0\n'
   end
-  local bounds = lookups_bounds(args[3])
+  local bounds = lookups_bounds(string.sub(args[3], 1, LOOKUPS_ID_CHARS), string.sub(args[3], LOOKUPS_ID_CHARS + 2))
   if not bounds then
     return 'bounds'
   end

@@ -23,7 +23,7 @@ def client_of(peer: Peer, lines: Headers, trusted: tuple[Network, ...]) -> tuple
 
     The port is 0 when one of the *trusted* proxies named the client.
     """
-    address = _address(peer.address)
+    address = address_of(peer.address)
     if address is None or not _within(address, trusted):
         return _told(peer.address), peer.port, peer.scheme
     protocols = [value.lower() for name, value in lines if name == "x-forwarded-proto"]
@@ -35,17 +35,18 @@ def client_of(peer: Peer, lines: Headers, trusted: tuple[Network, ...]) -> tuple
     # that is not ours is the client. What cannot be read ends the walk at the last proxy known.
     nearest = peer.address
     for entry in reversed(entries[-_MOST_ENTRIES:]):
-        candidate = _address(entry)
+        candidate = address_of(entry)
         if candidate is None:
             break
         nearest = entry
         if not _within(candidate, trusted):
             return _told(nearest), 0, scheme
-    return _told(nearest), peer.port if _address(nearest) == address else 0, scheme
+    return _told(nearest), peer.port if address_of(nearest) == address else 0, scheme
 
 
 @lru_cache(maxsize=4_096)
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that *text* is, an IPv4 one as such however it is written; None when it is none."""
     if "%" in text:
         return None
     try:
@@ -58,7 +59,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 @lru_cache(maxsize=4_096)
 def _told(text: str) -> str:
     """Return *text* as an address is written, or as it is when it is none."""
-    address = _address(text)
+    address = address_of(text)
     return text if address is None else str(address)
 
 

@@ -22,13 +22,13 @@ local function guard(keys, args)
   return redis.error_reply('STOREEMPTIED the marker is missing or is not ours')
 end
 
--- The marker's check for a call that has just read what only this store holds, a live session: an emptied store has
--- none. The marker is then looked at ten times a second and not each time.
+-- As guard, for a call that has just looked for a session. An emptied store has none: where one is *live* the marker is
+-- looked at ten times a second and not each time.
 local GUARD_LOOK_US = 100000
 
-local function guard_lately(keys, args, at_us)
+local function guard_lately(keys, args, at_us, live)
   local age_us = at_us - guard_seen_us
-  if guard_seen == args[1] and age_us >= 0 and age_us < GUARD_LOOK_US and not CLUSTER_NOBODY then
+  if live and guard_seen == args[1] and age_us >= 0 and age_us < GUARD_LOOK_US and not CLUSTER_NOBODY then
     return nil
   end
   local refused = guard(keys, args)
@@ -53,13 +53,17 @@ local function whole(number)
   return string.format('%d', number)
 end
 
--- *read*, which turns a text into a table, once for each text: at most *most* are remembered.
+-- *read*, which makes a table of a text, or of what a text names and *more*, once for each text: at most *most* are
+-- remembered, and nil never is.
 local function remembering(most, read)
   local known, count = {}, 0
-  return function(text)
+  return function(text, more)
     local value = known[text]
-    if not value then
-      value = read(text)
+    if value then
+      return value
+    end
+    value = read(text, more)
+    if value then
       if count >= most then
         known, count = {}, 0
       end

@@ -26,15 +26,13 @@ class Prepared:
         self.args = args
         self.packed = b""
         self.store_id = ""
-        self._around = (b"", b"")
+        self._around: tuple[bytes, bytes] | None = None
         self._last: Waiting | None = None
         self._by = 1
 
     def pack(self, packed: bytes, store_id: str) -> None:
         """Take the bytes of the call by one, for the store of *store_id*."""
-        self.packed, self.store_id, self._last = packed, store_id, None
-        before, _, after = packed.partition(_told(store_id) + _ONCE_PACKED)
-        self._around = (before + _told(store_id), after)
+        self.packed, self.store_id, self._last, self._around = packed, store_id, None, None
 
     def join(self, put: Callable[[bytes, float], Waiting], deadline_s: float) -> "asyncio.Future[Any]":
         """Put the call, or make it with those who have put it in this moment: it has not left yet.
@@ -46,6 +44,9 @@ class Prepared:
         if last is None or last.sent_s or last.answer.done() or deadline_s - last.deadline_s > _TOGETHER_S:
             self._last, self._by = put(self.packed, deadline_s), 1
             return self._last.answer
+        if self._around is None:
+            before, _, after = self.packed.partition(_told(self.store_id) + _ONCE_PACKED)
+            self._around = (before + _told(self.store_id), after)
         self._by += 1
         last.packed = _told(str(self._by)).join(self._around)
         return last.answer

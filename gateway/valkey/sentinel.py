@@ -1,4 +1,4 @@
-"""Who the primary is, asked of the Sentinels that watch over it."""
+"""Who the primary is, asked of the Sentinels that watch over it; and whom to ask at an address."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -12,10 +12,13 @@ local LIMITS_LONGEST_MS = 604800000
 local LIMITS_REQUESTS_US = 10000000
 local LIMITS_REQUESTS = 'requests_us'
 local LIMITS_BUCKETS = 12
--- Rows, bytes, exports, probes (o) and sightings: their windows, and a twelfth of each.
+-- Rows, bytes, exports, probes (o) and sightings: their windows, and sub-buckets.
 local LIMITS_WINDOW_US = { r = 3600000000, b = 3600000000, e = 86400000000, o = 3600000000, s = 3600000000 }
 local LIMITS_LETTERS = { 'r', 'b', 'e', 'o', 's' }
-local LIMITS_BUCKET_US = { r = 300000000, b = 300000000, e = 7200000000, o = 300000000, s = 300000000 }
+local LIMITS_BUCKET_US = {}
+for i = 1, #LIMITS_LETTERS do
+  LIMITS_BUCKET_US[LIMITS_LETTERS[i]] = LIMITS_WINDOW_US[LIMITS_LETTERS[i]] / LIMITS_BUCKETS
+end
 
 -- What is told of a charge that was committed, and brought nothing near its bound.
 local LIMITS_NOTHING = '1||||'
