@@ -18,6 +18,7 @@ from gateway.demo.client import Answer, Client, log_in
 from gateway.demo.patients import COUNT, FIRST_ID, make_patients
 from gateway.demo.recognise import Recogniser
 from gateway.demo.thieves import PLACES, Thief
+from gateway.vocabulary.limits import WINDOW_S, Control
 
 Job = dict[str, Any]
 _OK = 200
@@ -137,6 +138,8 @@ async def _pay(client: Client, job: Job) -> bool:
     # The code of this step was used to log in, and counts once.
     await asyncio.sleep(totp.interval - time.time() % totp.interval + 0.1)  # noqa: TID251 - a person's own clock
     await client.post_form(form.action, form.fields | {"need": needs[0], "code": totp.now()})
+    # What was asked until now would bring the limit on requests between the scraper and the cap on patients.
+    await asyncio.sleep(WINDOW_S[Control.REQUESTS])
     return True
 
 
