@@ -67,40 +67,42 @@ end
 redis.register_function('ecluse_enter', function(keys, args)
   local terms = lookups_terms(args[3])
   local account = redis.call('HMGET', keys[2], 'state', 'class', 'establishment', 'login', 'epoch', 'secret',
-    'owes_until_ms', 'owes_since_ms', 'owes_why', LIMITS_REQUESTS)
+    'owes_until_ms', LIMITS_REQUESTS)
   local at_us = now_us()
   local standing, at_ms = lookups_standing(account[1]), math.floor(at_us / 1000)
   local strict_ms = measures_now(account[3], at_us)
   local has_session, closed = terms.has_session, lookups_closed(standing)
   local stage, expired, address, known, owes, fresh, device = nil, false, '', '', nil, false, ''
-  local seen_ms, fields = 0, { 'app', 'stage', 'created_ms', 'seen_ms', 'epoch', 'address', 'stepped_ms', 'device' }
-  local first_known = #fields + 1
+  local seen_ms, fields, first_known = 0, { 'facts', 'seen_ms', 'stepped_ms' }, 4
 
   if has_session and not closed then
     for i = 5, #args do
       fields[#fields + 1] = args[i]
     end
     local session = redis.call('HMGET', keys[3], unpack(fields))
-    local created_ms = tonumber(session[3])
-    seen_ms = tonumber(session[4]) or created_ms
-    if session[1] == args[4] and created_ms and (session[5] or '0') == (account[5] or '0') then
-      local strict = strict_ms ~= nil
+    local facts = sessions_facts(keys[3], session[1])
+    if facts and facts.app == args[4] and facts.epoch == (account[5] or '0') then
+      local strict, stepped_ms = strict_ms ~= nil, tonumber(session[3] or nil) or 0
       local life_ms = terms.life_ms[strict]
-      if session[2] ~= 'full' then
+      if facts.stage ~= 'full' then
         life_ms = math.min(life_ms, terms.pending_ms)
       end
-      if at_ms - created_ms < life_ms and at_ms - seen_ms < terms.idle_ms[strict] then
-        stage, address, device = session[2], session[6] or '', session[8] or ''
+      seen_ms = tonumber(session[2] or nil) or facts.created_ms
+      if at_ms - facts.created_ms < life_ms and at_ms - seen_ms < terms.idle_ms[strict] then
+        stage, address, device = facts.stage, facts.address, facts.device
         for i = first_known, #fields do
           known = known .. (session[i] and '1' or '0')
         end
-        if (tonumber(account[7]) or 0) > at_ms and (tonumber(session[7]) or 0) < (tonumber(account[8]) or 0) then
-          owes = account[9]
+        if account[7] and (tonumber(account[7]) or 0) > at_ms then
+          local owed = redis.call('HMGET', keys[2], 'owes_since_ms', 'owes_why')
+          if stepped_ms < (tonumber(owed[1] or nil) or 0) then
+            owes = owed[2]
+          end
         end
-        if strict and account[6] and math.max(created_ms, tonumber(session[7]) or 0) < strict_ms then
+        if strict and account[6] and math.max(facts.created_ms, stepped_ms) < strict_ms then
           owes = owes or 'posture'
         end
-        fresh = lookups_fresh(session[7], at_ms, terms.step_up_ms, strict_ms)
+        fresh = lookups_fresh(session[3], at_ms, terms.step_up_ms, strict_ms)
       else
         expired = true
       end
@@ -133,7 +135,7 @@ redis.register_function('ecluse_enter', function(keys, args)
     -- No measure touches the limit of requests.
     local unasked, count = lookups_unasked(has_session, account[6], fresh), tonumber(args[2])
     if account[1] then
-      spend = limits_request(at_us, keys[2], account[10], terms.limits, unasked, false, count)
+      spend = limits_request(at_us, keys[2], account[8], terms.limits, unasked, false, count)
     else
       -- An account that is not known has no hash that lasts.
       local stored = redis.call('HGET', keys[4], LIMITS_REQUESTS)
@@ -178,10 +180,11 @@ redis.register_function('ecluse_reveal', function(keys, args)
     'enrolled_ms', 'establishment', 'cluster')
   local at_us, fresh, device, live = now_us(), false, nil, false
   local standing, has_session = lookups_standing(account[1]), args[2] == '1'
-  local session
+  local session, facts
   if has_session and not lookups_closed(standing) then
-    session = redis.call('HMGET', keys[3], 'created_ms', 'epoch', 'stepped_ms', 'device')
-    live = session[1] and (session[2] or '0') == (account[2] or '0')
+    session = redis.call('HMGET', keys[3], 'facts', 'stepped_ms')
+    facts = sessions_facts(keys[3], session[1])
+    live = facts and facts.epoch == (account[2] or '0')
   end
   local refused = guard_lately(keys, args, at_us, live)
   if refused then return refused end
@@ -194,8 +197,8 @@ redis.register_function('ecluse_reveal', function(keys, args)
   end
   local strict_ms, measures = measures_now(account[7], at_us)
   if live then
-    fresh = lookups_fresh(session[3], math.floor(at_us / 1000), args[12], strict_ms)
-    device = session[4]
+    fresh = lookups_fresh(session[2], math.floor(at_us / 1000), args[12], strict_ms)
+    device = facts.device ~= '' and facts.device or nil
   end
   local add, drop, opened_count = tonumber(args[9]), tonumber(args[10]), tonumber(args[11])
   local opened, listed, first = {}, {}, 14 + add + drop

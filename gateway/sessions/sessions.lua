@@ -1,4 +1,36 @@
 -- Sessions, parked answers and doors. KEYS[2] of the session functions is the account's hash.
+
+-- What its owner's requests do not change of the session at *key*, as one field beside the others, `facts`: every request
+-- asks for it, and a field costs the store more than its bytes. Whoever changes one of these fields calls this after it.
+-- Returns the text; nil when there is no session.
+local function sessions_note_facts(key)
+  local told = redis.call('HMGET', key, 'app', 'stage', 'created_ms', 'epoch', 'address', 'device')
+  if not told[1] or not told[3] then
+    return nil
+  end
+  for i = 1, 6 do
+    told[i] = told[i] or (i == 4 and '0' or '')
+  end
+  local facts = table.concat(told, '\n')
+  redis.call('HSET', key, 'facts', facts)
+  return facts
+end
+
+local sessions_read_facts = remembering(4096, function(text)
+  local app, stage, created_ms, epoch, address, device =
+    string.match(text, '^([^\n]*)\n([^\n]*)\n(%d+)\n(%d+)\n([^\n]*)\n([^\n]*)$')
+  return app and {
+    app = app, stage = stage, created_ms = tonumber(created_ms), epoch = epoch, address = address, device = device,
+  }
+end)
+
+-- What *told*, the field `facts` of the session at *key*, says, by name: '' for what it has not. nil when there is no session.
+local function sessions_facts(key, told)
+  -- One that was opened before there was such a field has none.
+  local text = told or sessions_note_facts(key)
+  return text and sessions_read_facts(text)
+end
+
 do
     local LIMIT_PENDING = 32
     local DOOR_MS = 3600000
@@ -66,6 +98,7 @@ do
         redis.call('HSET', key, 'app', app, 'stage', stage, 'created_ms', whole(now), 'seen_ms', whole(now),
             'epoch', known[2] or '0', 'address', args[5], 'agent', args[6], 'invitation', args[7])
         note_device(keys[2], key, now, args, 10)
+        sessions_note_facts(key)
         for at = 13, #args do
             redis.call('HSET', key, 'j:' .. args[at], whole(now))
         end
@@ -128,6 +161,7 @@ do
         redis.call('RENAME', stem .. 'session:' .. old, key)
         redis.call('HSET', key, 'stage', stage, 'created_ms', whole(now), 'seen_ms', whole(now))
         note_device(keys[2], key, now, args, 7)
+        sessions_note_facts(key)
         for at = 10, #args do
             redis.call('HSET', key, 'j:' .. args[at], whole(now))
         end
@@ -149,6 +183,7 @@ do
             return 0
         end
         redis.call('HSET', key, 'invitation', args[3], 'created_ms', whole(now_ms()))
+        sessions_note_facts(key)
         redis.call('PEXPIRE', key, args[4])
         redis.call('PEXPIRE', stem .. 'parked:' .. args[2], args[4])
         return 1

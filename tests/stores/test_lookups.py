@@ -65,6 +65,7 @@ async def session(store: Store, *, created_s: int = 10, seen_s: int = 5, **chang
         "seen_ms": str(at_ms - seen_s * 1000), "epoch": "3", "address": "192.0.2.7", "agent": "Firefox",
         "j:cookie-a": str(at_ms - 5000),
     } | changes  # fmt: skip
+    await store.execute("DEL", f"{BASE}:session:{SESSION}")
     await store.execute(
         "HSET", f"{BASE}:session:{SESSION}", *(part for pair in fields.items() for part in pair)
     )
@@ -224,6 +225,17 @@ async def test_seen_is_refreshed_for_the_session_and_the_credentials_shown(store
     assert await field(store, f"session:{SESSION}", "j:cookie-b") is None
     assert await field(store, f"session:{SESSION}", "j:cookie-c") == b"1"
     assert await store.execute("HEXISTS", f"{BASE}:session:{SESSION}", "seen_ms") == 1
+
+
+async def test_a_session_of_before_there_were_facts_is_known_and_gets_them(store: Store) -> None:
+    await person(store)
+    await session(store)
+    assert await field(store, f"session:{SESSION}", "facts") is None
+    assert (await ask(store)).stage is Stage.FULL
+    facts = await field(store, f"session:{SESSION}", "facts")
+    assert facts is not None
+    assert facts.startswith(b"dossier\nfull\n")
+    assert (await ask(store)).stage is Stage.FULL
 
 
 async def test_a_service_without_session(store: Store) -> None:

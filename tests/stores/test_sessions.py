@@ -8,7 +8,7 @@ import pytest
 from gateway.accounts.names import account_ref
 from gateway.accounts.store import AccountStore, Labels
 from gateway.policy.policy import FailureBudget, SessionRules
-from gateway.sessions.store import DoorState, SessionRefused, SessionStore, new_session_id
+from gateway.sessions.store import DoorState, Link, SessionRefused, SessionStore, new_session_id
 from gateway.valkey.client import Store, StoreEmptied
 from gateway.vocabulary.identity import NameMapping, Stage, Standing
 from gateway.vocabulary.keys import KeyRing
@@ -242,6 +242,29 @@ async def test_a_step_up_within_a_session_keeps_all_but_its_id(store: Store, ses
     assert 0 < life_ms <= RULES.absolute_s * 1000
     with pytest.raises(SessionRefused):
         await sessions.step_up(MARTIN.id, first.session_id, new_session_id())
+
+
+@pytest.mark.parametrize("link", [None, Link("d" * 22, 5, 86_400_000)], ids=["no device", "device"])
+async def test_the_facts_that_requests_ask_for_are_those_of_the_session(
+    store: Store, sessions: SessionStore, link: Link | None
+) -> None:
+    """They stand in one field beside the others, and no step of a session's life leaves them behind."""
+
+    async def say_the_same(session_id: str) -> None:
+        key = f"ecluse:{{{MARTIN.id}}}:session:{session_id}"
+        names = ("app", "stage", "created_ms", "epoch", "address", "device")
+        fields = await store.execute("HMGET", key, *names)
+        assert await store.execute("HGET", key, "facts") == b"\n".join(each or b"" for each in fields)
+
+    opened = await sessions.open(MARTIN.id, APP, Stage.PENDING, RULES, address="192.0.2.7", link=link)
+    await say_the_same(opened.session_id)
+    await store.execute("HSET", f"ecluse:{{{MARTIN.id}}}:session:{opened.session_id}", "created_ms", 1)
+    await sessions.note_invitation(MARTIN.id, opened.session_id, "i7", RULES)
+    await say_the_same(opened.session_id)
+    full = await sessions.promote(MARTIN.id, opened.session_id, Stage.FULL, RULES, link=link)
+    await say_the_same(full.session_id)
+    stepped = await sessions.step_up(MARTIN.id, full.session_id, new_session_id())
+    await say_the_same(stepped.session_id)
 
 
 async def test_only_a_full_session_of_an_open_account_steps_up(store: Store, sessions: SessionStore) -> None:
