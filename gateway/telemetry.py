@@ -6,13 +6,12 @@ import os
 import sys
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Final, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from structlog.typing import FilteringBoundLogger
 
@@ -78,11 +77,53 @@ class Durations(Collector):
         return [family]
 
 
+class Tally:
+    """How often something happened."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def inc(self) -> None:
+        """Count one more."""
+        self.count += 1
+
+
+class Tallies(Collector):
+    """A counter with labels. As `Durations`, it takes no lock: one thread counts."""
+
+    def __init__(
+        self, name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry = REGISTRY
+    ) -> None:
+        self._name, self._text, self._labels = name, text, labels
+        self._by: dict[tuple[str, ...], Tally] = {}
+        registry.register(self)
+
+    def by(self, *values: str) -> Tally:
+        """Return what is counted for *values* of the labels, in their order."""
+        found = self._by.get(values)
+        if found is None:
+            found = self._by[values] = Tally()
+        return found
+
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        """Return nothing but the name, which the registry guards."""
+        return [CounterMetricFamily(self._name, self._text)]
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Return what was counted so far."""
+        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        for values, tally in list(self._by.items()):
+            family.add_metric(values, tally.count)
+        return [family]
+
+
 def _counter(name: str, text: str, *labels: str) -> Counter:
     return Counter(f"ecluse_{name}", text, labels, registry=REGISTRY)
 
 
-REQUESTS = _counter("requests_total", "Requests by decision.", "app", "kind", "decision", "reason")
+REQUESTS = Tallies("ecluse_requests", "Requests by decision.", ("app", "kind", "decision", "reason"))
 WITHHELD = _counter("withheld_total", "Answers withheld, by the control that did so.", "app", "control")
 LOGINS = _counter("logins_total", "Logins of the apps, by outcome.", "app", "outcome")
 CODES = _counter("codes_total", "Codes typed, by outcome.", "realm", "outcome")
@@ -141,12 +182,6 @@ WORKER_RESTARTS = _counter(
 )
 CONFIG_INFO = Gauge("ecluse_config_info", "1 for the policy in force.", ("policy_id",), registry=REGISTRY)
 ProcessCollector(registry=REGISTRY)
-
-
-@lru_cache(maxsize=4_096)
-def of(metric: Counter, *labels: str) -> Counter:
-    """Return the child of *metric* for *labels*; looking it up anew costs more than counting."""
-    return metric.labels(*labels)
 
 
 def show_policy(policy_id: str) -> None:

@@ -1,7 +1,7 @@
 """One question of the front proxy: may this request go to the application, and with which credentials?"""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,14 +69,14 @@ class Question:
 
 
 class Put:
-    """A question that was decided before, and is put to the store once more: *heard* gets its reply.
+    """A question that was decided before, and is put to the store once more; *told* hears when it has answered.
 
     What the same session asks in the same moment, a page with all that belongs to it, is put together.
     """
 
-    __slots__ = ("_began_s", "_store", "heard", "repeat")
+    __slots__ = ("_began_s", "_outcome", "_store", "_told", "repeat")
 
-    def __init__(self, repeat: "Repeat[Passed]", store: Store) -> None:
+    def __init__(self, repeat: "Repeat[Passed]", store: Store, told: "Callable[[Put], None]") -> None:
         """Put it.
 
         Raises:
@@ -84,14 +84,20 @@ class Put:
         """
         self.repeat = repeat
         self._store = store
+        self._told = told
+        self._outcome: Any = None
         self._began_s = asyncio.get_running_loop().time()
-        self.heard: asyncio.Future[Any] = store.join(repeat.prepared, self._began_s)
+        store.join(repeat.prepared, self._began_s, self)
+
+    def __call__(self, outcome: Any) -> None:
+        """Hear what the store has answered."""
+        self._outcome = outcome
+        self._told(self)
 
     def passed(self) -> Passed | None:
-        """Return what was decided before, if the reply is the very same; once *heard* is done."""
-        if self.heard.exception() is not None or self.heard.result() != self.repeat.reply:
+        """Return what was decided before, if the reply is the very same."""
+        if self._outcome != self.repeat.reply:
             return None
-        self._store.took(self.repeat.prepared, self._began_s)
         self.repeat.counter.inc()
         return self.repeat.passed
 
@@ -99,7 +105,7 @@ class Put:
         """Return how the question was put, and what the store has said to it that is new, or how it failed."""
         outcome: Any
         try:
-            outcome = await self._store.heard(self.repeat.prepared, self.heard, self._began_s)
+            outcome = await self._store.settle(self.repeat.prepared, self._outcome, self._began_s)
         except (StoreUnavailable, StoreEmptied) as error:
             outcome = error
         entering = Entering()
@@ -115,14 +121,19 @@ class Check:
         self.engine = engine
         self._calls: dict[bytes, Prepared] = {}
 
-    def put(self, question: Question) -> Put | None:
-        """Put *question* to the store at once, where it was decided before and would be decided so again."""
+    def put(self, question: Question, told: Callable[[Put], None]) -> bool:
+        """Put *question* to the store at once, where it was decided before and would be decided so again.
+
+        *told* hears when the store has answered. False: nothing was put.
+        """
         repeat = self._repeat(question)
         if repeat is None:
-            return None
-        with suppress(StoreUnavailable):
-            return Put(repeat, self.engine.services.store)
-        return None
+            return False
+        try:
+            Put(repeat, self.engine.services.store, told)
+        except StoreUnavailable:
+            return False
+        return True
 
     async def decide(self, question: Question, put: Put | None = None) -> Passed | Reply:
         """Decide the request that *question* describes; the asker is known to be the front proxy.

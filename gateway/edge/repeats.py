@@ -8,11 +8,10 @@ a decision is remembered.
 
 from dataclasses import dataclass
 
-from prometheus_client import Counter
-
 from gateway.engine import Engine, Exchange
 from gateway.policy.policy import Policy, Route
 from gateway.policy.routes import RouteMatch
+from gateway.telemetry import Tally
 from gateway.valkey.prepared import Prepared
 from gateway.vocabulary.decision import Forward, Reason
 
@@ -33,7 +32,7 @@ class Repeat[Passed]:
     reply: object
     since_ms: int
     until_ms: int
-    counter: Counter
+    counter: Tally
 
     def fits(self, match: RouteMatch) -> bool:
         """Tell whether *match* is the same door and, as then, nothing is amiss with it."""

@@ -89,19 +89,14 @@ class Service:
         known = self._known.get(raw)
         if known is None or known.question is None or known.head.without_body:
             return False
-        put = self._check.put(known.question)
-        if put is None:
-            return False
-        put.heard.add_done_callback(lambda _: self._heard(known, put, done))
-        return True
+        return self._check.put(known.question, lambda put: self._heard(known, put, done))
 
     def _heard(self, known: _Known, put: Put, done: Done) -> None:
-        try:
-            passed = put.passed()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is decided anew, and somebody waits for the answer
-            telemetry.log().error("check_failed", error=type(error).__name__, exc_info=True)
-            passed = None
-        done((_passed(passed), known.head.last) if passed is not None else self._respond(known, put))
+        passed = put.passed()
+        if passed is not None and passed.written:
+            done((passed.written, known.head.last))
+        else:
+            done(self._respond(known, put))
 
     def _read(self, raw: bytes, peer: Peer) -> _Known | Answer:
         """Read a head that is new, or return what answers bytes that are no question of the front proxy's."""

@@ -1,7 +1,5 @@
 """The corridor: gather, decide, apply. It knows every room by its functions, and no mitmproxy."""
 
-from prometheus_client import Counter
-
 from gateway import telemetry
 from gateway.audit.describe import Context, tell
 from gateway.engine import arrivals, login_answers, metering, own_pages, records, requests, responses
@@ -108,7 +106,7 @@ class Engine:
                 detail=detail,
             )
         )
-        telemetry.REQUESTS.labels("", "", "refuse", reason.value).inc()
+        telemetry.REQUESTS.by("", "", "refuse", reason.value).inc()
         if not wants_html(facts.header("accept"), facts.header("sec-fetch-mode"), None):
             return Answer(problem(reason=reason, status=status, reference=reference))
         look = views.Look(
@@ -138,14 +136,13 @@ class Engine:
             self.counter(exchange).inc()
         return action
 
-    def counter(self, exchange: Exchange) -> Counter:
+    def counter(self, exchange: Exchange) -> telemetry.Tally:
         """Return the metric that counts requests decided as *exchange*'s was."""
         kind = exchange.match.kind.value if exchange.match is not None else ""
         decision = exchange.decision
         name = type(decision).__name__.lower()
         reason = decision.reason.value if decision is not None else ""
-        counter: Counter = telemetry.of(telemetry.REQUESTS, exchange.app.name, kind, name, reason)
-        return counter
+        return telemetry.REQUESTS.by(exchange.app.name, kind, name, reason)
 
     async def _own_page(self, exchange: Exchange) -> Reply:
         try:
@@ -188,7 +185,7 @@ class Engine:
                 detail=(("fault", "wire"),),
             )
         )
-        telemetry.REQUESTS.labels("", "", "refuse", Reason.MALFORMED_REQUEST.value).inc()
+        telemetry.REQUESTS.by("", "", "refuse", Reason.MALFORMED_REQUEST.value).inc()
 
     def app_failed(self, exchange: Exchange, reason: Reason) -> None:
         """Record that the app did not answer, broke off, or answered more than can be read."""

@@ -17,7 +17,7 @@ from gateway.valkey.confirmed import Confirmed
 from gateway.valkey.lane import ErrorReply, Lane
 from gateway.valkey.library import Library, compose
 from gateway.valkey.link import Argument, Link, NotUsable, StoreUnavailable, pack
-from gateway.valkey.prepared import Prepared
+from gateway.valkey.prepared import Listener, Prepared
 from gateway.valkey.primary import Direct, Finder, Found
 from gateway.valkey.sentinel import finder_of
 from gateway.valkey.slot import NOBODY, tagged, why_elsewhere
@@ -167,58 +167,45 @@ class Store:
             StoreUnavailable, StoreEmptied: likewise.
         """
         began_s = self._loop.time()
+        outcome: Any
         try:
-            reply = self.put(prepared, began_s)
-        except StoreUnavailable:
-            telemetry.STORE_FAILURES.inc()
-            self.took(prepared, began_s)
-            raise
-        return await self.heard(prepared, reply, began_s)
+            outcome = await self._link.send(self._packed_once(prepared), began_s + self._timeout_s)
+        except (ErrorReply, StoreUnavailable) as error:
+            outcome = error
+        try:
+            return await self.settle(prepared, outcome, began_s)
+        finally:
+            telemetry.STORE_SECONDS.by(prepared.function).observe(self._loop.time() - began_s)
 
-    def put(self, prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
-        """Send a call that was prepared, at *began_s* (loop time). What the future gets is for `heard` to read.
+    def join(self, prepared: Prepared, began_s: float, listener: Listener) -> None:
+        """Put a call that counts those who make it, at *began_s* (loop time): with those who make it in this moment.
 
-        Raises:
-            StoreUnavailable: the store is known to be down.
-        """
-        return self._link.send(self._packed_once(prepared), began_s + self._timeout_s)
-
-    def join(self, prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
-        """Send a call that counts those who make it, as `put` does: with those who make it in the same moment.
-
-        The future is theirs, too: it is for callbacks, and for `heard` once it is done.
+        *listener* is told what became of it, which is for `settle`; it is called from where the answer is read.
 
         Raises:
             StoreUnavailable: the store is known to be down.
         """
         self._packed_once(prepared)
-        return prepared.join(self._link.put, began_s + self._timeout_s)
+        prepared.join(self._link.put, began_s, began_s + self._timeout_s, listener)
 
     def _packed_once(self, prepared: Prepared) -> bytes:
         if prepared.store_id != self.store_id:
             prepared.pack(self._packed(prepared.function, prepared.keys, prepared.args), self.store_id)
         return prepared.packed
 
-    async def heard(self, prepared: Prepared, reply: "asyncio.Future[Any]", began_s: float) -> Any:
-        """Return the reply to what was `put`; where it says that nothing was executed, do what it takes.
+    async def settle(self, prepared: Prepared, outcome: Any, began_s: float) -> Any:
+        """Return the reply that *outcome* is, what became of a call; where nothing was executed, do what it takes.
 
         Raises:
             StoreUnavailable, StoreEmptied: as `call`.
         """
-        try:
-            return await reply
-        except ErrorReply as error:
+        if isinstance(outcome, ErrorReply):
             deadline = began_s + self._timeout_s
-            return await self._again(error, prepared.function, prepared.packed, deadline, self._link.send)
-        except StoreUnavailable:
+            return await self._again(outcome, prepared.function, prepared.packed, deadline, self._link.send)
+        if isinstance(outcome, Exception):
             telemetry.STORE_FAILURES.inc()
-            raise
-        finally:
-            self.took(prepared, began_s)
-
-    def took(self, prepared: Prepared, began_s: float) -> None:
-        """Count how long a call took."""
-        telemetry.STORE_SECONDS.by(prepared.function).observe(self._loop.time() - began_s)
+            raise outcome
+        return outcome
 
     async def _call(self, function: str, packed: bytes, deadline: float, send: Send) -> Any:
         try:

@@ -11,7 +11,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 
 from gateway.clock import spawn
-from gateway.valkey.lane import ErrorReply, Lane, Waiting
+from gateway.valkey.lane import Call, ErrorReply, Lane, Waiting
 from gateway.valkey.slot import NOBODY, why_elsewhere
 
 _IDLE_S = 5.0
@@ -51,7 +51,7 @@ class Link:
         self._lane: Lane | None = None
         self._left: list[Lane] = []
         self._probe: tuple[Argument, ...] = ("EXISTS", NOBODY) if route.in_cluster else ("PING",)
-        self._queue: list[Waiting] = []
+        self._queue: list[Call] = []
         self._reaching: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._why_down: str | None = None
@@ -71,25 +71,29 @@ class Link:
         Raises:
             StoreUnavailable: the store is known to be down.
         """
-        return self.put(packed, deadline).answer
+        waiting = Waiting(packed, self._loop.create_future(), deadline)
+        self.put(waiting)
+        return waiting.answer
 
-    def put(self, packed: bytes, deadline: float) -> Waiting:
-        """Send a packed command, as `send` does, and return it with its future."""
+    def put(self, call: Call) -> None:
+        """Send a call, as `send` does.
+
+        Raises:
+            StoreUnavailable: the store is known to be down.
+        """
         if self._closed:
             raise StoreUnavailable("the store client is closed")
         if self._why_down is not None:
             raise StoreUnavailable(self._why_down)
-        waiting = Waiting(packed, self._loop.create_future(), deadline)
         lane = self._lane
         if lane is not None and self._reaching is None and not self._went_stale(lane):
-            lane.send(waiting)
+            lane.send(call)
         else:
-            self._queue.append(waiting)
+            self._queue.append(call)
             if self._reaching is None:
                 self._reaching = spawn(self._reach(), "store-lane")
         if self._alarm is None:
-            self._alarm = self._loop.call_at(deadline, self._look_at_deadlines)
-        return waiting
+            self._alarm = self._loop.call_at(call.deadline_s, self._look_at_deadlines)
 
     def fail(self, why: str) -> None:
         """Count the store as down, tell everybody who waits, and begin to probe."""
@@ -142,11 +146,11 @@ class Link:
             self.fail(self._too_slow())
             return
         lanes = self._left if lane is None else [*self._left, lane]
-        left = [*(waiting for each in lanes for waiting in each.waiting()), *self._queue]
-        for waiting in left:
-            if waiting.deadline_s <= now_s:
-                waiting.fail(StoreUnavailable(self._too_slow()))
-        pending = [waiting.deadline_s for waiting in left if not waiting.answer.done()]
+        left = [*(call for each in lanes for call in each.waiting()), *self._queue]
+        for call in left:
+            if call.deadline_s <= now_s:
+                call.fail(StoreUnavailable(self._too_slow()))
+        pending = [call.deadline_s for call in left if not call.done]
         if pending:
             self._alarm = self._loop.call_at(min(pending), self._look_at_deadlines)
         elif sent_s is not None:
@@ -170,10 +174,10 @@ class Link:
     def _drop(self, why: str) -> None:
         lanes = self._left if self._lane is None else [*self._left, self._lane]
         self._lane, self._left = None, []
-        left = [*(waiting for lane in lanes for waiting in lane.close()), *self._queue]
+        left = [*(call for lane in lanes for call in lane.close()), *self._queue]
         self._queue = []
-        for waiting in left:
-            waiting.fail(StoreUnavailable(why))
+        for call in left:
+            call.fail(StoreUnavailable(why))
 
     def _hang_up(self, why: str) -> None:
         if self._lane is not None:
@@ -185,8 +189,8 @@ class Link:
             self._lane = None
         if lane in self._left:
             self._left.remove(lane)
-        for waiting in lane.close():
-            waiting.fail(StoreUnavailable(f"the store at {self._place} failed: {why}"))
+        for call in lane.close():
+            call.fail(StoreUnavailable(f"the store at {self._place} failed: {why}"))
 
     async def _reach(self) -> None:
         """Make the lane usable, for as long as that takes; what has gathered meanwhile then goes out."""
@@ -208,11 +212,11 @@ class Link:
             self._reaching = None
         self._why_down = None
         gathered, self._queue = self._queue, []
-        for waiting in gathered:
+        for call in gathered:
             if self._lane is not None:
-                self._lane.send(waiting)
+                self._lane.send(call)
             else:
-                waiting.fail(StoreUnavailable(f"the store at {self._place} closed the connection"))
+                call.fail(StoreUnavailable(f"the store at {self._place} closed the connection"))
 
     async def _try_to_reach(self) -> str | None:
         """Connect, or ask an old connection whether it still stands; return why the store counts as down."""

@@ -18,8 +18,8 @@ from gateway.edge.service import Service
 from gateway.engine import Engine
 from gateway.policy.routes import RouteMatch
 from gateway.valkey.client import StoreUnavailable
-from gateway.valkey.lane import Waiting
-from gateway.valkey.prepared import Prepared
+from gateway.valkey.lane import Call
+from gateway.valkey.prepared import Listener, Prepared
 from gateway.vocabulary.records import RouteKind
 from tests.attacks.test_edge import SECRET, Asker
 from tests.people import CLERK_LEA, DR_MARTIN, NURSE_BEN
@@ -39,21 +39,18 @@ class Shifted:
         return self.clock.now_ms() + self.by_ms
 
 
-Calling = Callable[[Prepared, float], "asyncio.Future[Any]"]
-
-
 class Counted:
     """What the store is asked by prepared calls, counted."""
 
     def __init__(self, asker: Asker, patch: pytest.MonkeyPatch) -> None:
         store, self.times = asker.gate.services.store, 0
-        for name in ("put", "join"):
+        for name in ("ask", "join"):
             patch.setattr(store, name, self._counting(getattr(store, name)))
 
-    def _counting(self, real: "Calling") -> "Calling":
-        def counted(prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
+    def _counting(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(prepared: Prepared, *more: Any) -> Any:
             self.times += 1
-            return real(prepared, began_s)
+            return real(prepared, *more)
 
         return counted
 
@@ -206,9 +203,9 @@ async def test_a_page_and_all_that_belongs_to_it_asks_at_once_and_is_counted_who
     began_s, link, left = time.monotonic(), asker.gate.services.store._link, []
     put = link.put
 
-    def noted(packed: bytes, deadline: float) -> Waiting:
-        left.append(b"ecluse_enter" in packed)
-        return put(packed, deadline)
+    def noted(call: Call) -> None:
+        left.append(b"ecluse_enter" in call.words())
+        put(call)
 
     with monkeypatch.context() as patch:
         patch.setattr(link, "put", noted)
@@ -232,12 +229,10 @@ async def test_what_the_store_does_not_say_passes_nobody(
         assert (await asker.ask("/annuaire")).status == 200
     times = 0
 
-    def join(prepared: Prepared, began_s: float) -> "asyncio.Future[Any]":
+    def join(prepared: Prepared, began_s: float, listener: Listener) -> None:
         nonlocal times
         times += 1
-        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        reply.set_exception(fault)
-        return reply
+        listener(fault)
 
     with monkeypatch.context() as patch:
         patch.setattr(asker.gate.services.store, "join", join)

@@ -11,15 +11,17 @@ import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.valkey.client import Store, StoreEmptied, StoreUnavailable
 from gateway.valkey.embedded import find_server
+from gateway.valkey.lane import ErrorReply
 from gateway.valkey.library import compose
 from gateway.valkey.prepared import ONCE, Prepared
 from tests.stores.servers import Server, eventually
@@ -243,34 +245,63 @@ async def test_a_prepared_call_is_answered_like_any_other(client: Store) -> None
         await client.ask(prepared)
 
 
+def join(client: Store, prepared: Prepared, later_s: float = 0.0) -> "asyncio.Future[Any]":
+    """Return what becomes of *prepared*, put by one more."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
+    client.join(prepared, loop.time() + later_s, outcome.set_result)
+    return outcome
+
+
 async def test_calls_of_one_moment_are_made_at_once_by_so_many(client: Store) -> None:
-    loop, prepared = asyncio.get_running_loop(), Prepared("echo", [], [ONCE])
-
-    def join(later_s: float = 0.0) -> "asyncio.Future[bytes]":
-        return client.join(prepared, loop.time() + later_s)
-
+    prepared = Prepared("echo", [], [ONCE])
     for _ in range(2):
-        together = [join() for _ in range(11)]
-        alone = client.put(prepared, loop.time())
+        together = [join(client, prepared) for _ in range(11)]
+        alone = asyncio.ensure_future(client.ask(prepared))
         assert await asyncio.gather(*together, alone) == [b"11"] * 11 + [b"1"]
     # What has left is not joined: what was told to the store since, it would not know.
-    first = join()
+    first = join(client, prepared)
     await asyncio.sleep(0)
-    second = join()
+    second = join(client, prepared)
     assert await asyncio.gather(first, second) == [b"1", b"1"]
     # Nor does anybody take over a deadline that comes much sooner than his own.
-    assert await asyncio.gather(join(-0.1), join()) == [b"1", b"1"]
+    told = join(client, prepared, -0.1), join(client, prepared)
+    assert await asyncio.gather(*told) == [b"1", b"1"]
+
+
+async def test_what_listens_to_a_call_of_several_does_not_fail_the_others(client: Store) -> None:
+    loop, prepared = asyncio.get_running_loop(), Prepared("echo", [], [ONCE])
+
+    def fail(_: object) -> None:
+        raise ValueError("DR_MARTIN")
+
+    client.join(prepared, loop.time(), fail)
+    with structlog.testing.capture_logs() as logged:
+        assert await join(client, prepared) == b"2"
+    assert [line["event"] for line in logged] == ["store_listener_failed"]
+    assert await echo(client) == b"x"
 
 
 async def test_calls_made_at_once_by_a_server_without_functions_are_made_again_one_by_one(
     patient_client: Store,
 ) -> None:
-    loop, prepared = asyncio.get_running_loop(), Prepared("echo", [], [ONCE])
+    began_s, prepared = asyncio.get_running_loop().time(), Prepared("echo", [], [ONCE])
     await patient_client.execute("FUNCTION", "FLUSH")
-    replies = [(patient_client.join(prepared, loop.time()), loop.time()) for _ in range(3)]
-    await asyncio.wait([reply for reply, _ in replies])
-    told = [patient_client.heard(prepared, reply, began_s) for reply, began_s in replies]
+    outcomes = await asyncio.gather(*(join(patient_client, prepared) for _ in range(3)))
+    assert {type(outcome) for outcome in outcomes} == {ErrorReply}
+    told = [patient_client.settle(prepared, outcome, began_s) for outcome in outcomes]
     assert await asyncio.gather(*told) == [b"1"] * 3
+
+
+async def test_calls_made_at_once_of_a_store_that_ends_all_hear_of_it(client: Store, server: Server) -> None:
+    prepared = Prepared("echo", [], [ONCE])
+    server.send(signal.SIGSTOP)
+    together = [join(client, prepared) for _ in range(3)]
+    outcomes = await asyncio.gather(*together)
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+    assert "did not answer within" in str(outcomes[0])
+    with pytest.raises(StoreUnavailable):
+        join(client, prepared)
 
 
 async def test_an_emptied_store_refuses(client: Store) -> None:

@@ -259,7 +259,11 @@ async def asked_by(store: Store, count: int, question: EnterQuestion = QUESTION)
     entering, loop = Entering(), asyncio.get_running_loop()
     await enter(store, question, limits_of, {ACCOUNT: ("ward", HOSPITAL)}, entering)
     assert entering.prepared is not None
-    told = {await each for each in [store.join(entering.prepared, loop.time()) for _ in range(count)]}
+    told: set[bytes] = set()
+    heard = asyncio.Event()
+    for _ in range(count):
+        store.join(entering.prepared, loop.time(), lambda reply: (told.add(reply), heard.set()))
+    await heard.wait()
     assert len(told) == 1
     return bytes(told.pop())
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 from gateway import telemetry
 
@@ -143,15 +144,34 @@ def test_durations_tell_what_a_histogram_of_the_library_tells(took: list[tuple[s
         theirs.labels(call).observe(took_s)
         ours.by(call).observe(took_s)
 
-    def told(one: Histogram | telemetry.Durations) -> list[tuple[str, dict[str, str], float]]:
-        return [
-            (sample.name, dict(sample.labels), sample.value)
-            for family in one.collect()
-            for sample in family.samples
-            if not sample.name.endswith("_created")
-        ]
+    assert shown(ours) == shown(theirs)
 
-    assert told(ours) == told(theirs)
+
+@given(st.lists(st.tuples(st.sampled_from(["a", 'b"\n']), st.sampled_from(["forward", ""]))))
+def test_tallies_tell_what_a_counter_of_the_library_tells(counted: list[tuple[str, str]]) -> None:
+    registries = CollectorRegistry(), CollectorRegistry()
+    labels = ("app", "decision")
+    theirs = Counter("x_requests_total", "How many.", labels, registry=registries[0])
+    ours = telemetry.Tallies("x_requests", "How many.", labels, registries[1])
+    for values in counted:
+        theirs.labels(*values).inc()
+        ours.by(*values).inc()
+    assert shown(ours) == shown(theirs)
+    lines = [
+        [line for line in generate_latest(registry).decode().splitlines() if "_created" not in line]
+        for registry in registries
+    ]
+    assert lines[0] == lines[1]
+
+
+def shown(one: Collector) -> list[tuple[str, dict[str, str], float]]:
+    """Return what *one* shows, but for the times at which it was made."""
+    return [
+        (sample.name, dict(sample.labels), sample.value)
+        for family in one.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    ]
 
 
 @pytest.mark.parametrize(
