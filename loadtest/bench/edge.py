@@ -1,7 +1,8 @@
 """The edge's check beside other checks: each behind its own front proxy over TLS, before one app, in turns.
 
-*edge* and *traefik* run what ``ecluse edge config`` writes. *constant* is nginx with the same file, where the
-question goes over the same kind of socket to a server that always says 200: what remains is what the check costs.
+*edge* and *traefik* run what ``ecluse edge config`` writes, for four people who have several connections each, as
+browsers do; *edge_apart* is the same for as many people as connections. *constant* is nginx with the same file, where
+the question goes over the same kind of socket to a server that always says 200: what remains is what the check costs.
 *constant_python* asks the Python server that the check runs on, with as many processes, which says 200 to everything.
 *constant_within* says 200 within nginx, without a question: the limit of ``auth_request``. *lemonldap* is the handler
 as its documentation has it. Every answer is checked, and so is that a stranger gets none.
@@ -21,6 +22,7 @@ from gateway.demo.client import Client
 from gateway.edge.front import WRITERS
 from loadtest.bench import lemonldap
 from loadtest.bench.edge_site import (
+    A_WARD,
     PAGE,
     Stage,
     cookies_of,
@@ -57,6 +59,7 @@ def measure(rounds: int, seconds: float, connections: int, processes: int) -> di
     told = summed(runs)
     for name in ("lemonldap", "traefik", "constant", "constant_python", "constant_within"):
         told[f"edge_vs_{name}"] = ratio(runs["edge"], runs[name]) if name in runs else None
+    told["edge_apart_vs_constant"] = ratio(runs["edge_apart"], runs["constant"])
     return told | {"absent": absent, "processes": processes, "connections": connections}
 
 
@@ -80,6 +83,7 @@ def _sides(
         made[name] = Wrk(stage.folder / f"wrk-{name}", f"https://localhost:{at}/", heads, PAGE).run
 
     side("edge", port, [*cookies])
+    side("edge_apart", port, [*cookies_of(stage, port, A_WARD)])
     # The proxies remember nothing, so that people who came in by one are known behind every other.
     _traefik(stage, children, absent, cookies, side)
     _constant(stage, children, written, cookies, side)

@@ -23,12 +23,18 @@ from gateway.configuration.keys import init_keys
 from gateway.demo.children import Child, ChildError, free_port, start, wait_until_listening
 from gateway.demo.client import Client, log_in
 from gateway.demo.configuration import write_configuration
+from gateway.demo.people import Professional
 from gateway.demo.seeding import enrol_people
 from gateway.demo.stage import start_gateway
 from gateway.edge.front import Site
 from gateway.processes import bound_to_us
 from loadtest.overhead import PEOPLE
 
+A_WARD = tuple(
+    Professional(f"poste.{number:02}", "Sas&Bajoyer-3", f"Poste {number}", "soignant", "standard", False)
+    for number in range(32)
+)
+"""As many people as there are connections: of each there is one."""
 PAGE = (
     b'{"titre":"Accueil","services":["cardiologie","geriatrie","urgences"],"messages":0,"suite":"/annuaire"}'
 )
@@ -105,15 +111,17 @@ def wait_until_said(child: Child, word: str, times: int, within_s: float = 60.0)
         time.sleep(0.05)
 
 
-def cookies_of(stage: Stage, port: int) -> list[str]:
-    """Log people in through the front proxy on *port*; return the Cookie header of each."""
-    secrets, _ = asyncio.run(enrol_people(stage.folder / "ecluse.yaml", PEOPLE))
-    return asyncio.run(_enter(stage, port, secrets))
+def cookies_of(stage: Stage, port: int, people: Sequence[Professional] = PEOPLE) -> list[str]:
+    """Log *people* in through the front proxy on *port*; return the Cookie header of each."""
+    secrets, _ = asyncio.run(enrol_people(stage.folder / "ecluse.yaml", people))
+    return asyncio.run(_enter(stage, port, people, secrets))
 
 
-async def _enter(stage: Stage, port: int, secrets: dict[str, str]) -> list[str]:
+async def _enter(
+    stage: Stage, port: int, people: Sequence[Professional], secrets: dict[str, str]
+) -> list[str]:
     found = []
-    for person in PEOPLE:
+    for person in people:
         client = Client(port, tls=stage.tls())
         shown = await log_in(client, person.login, person.password, pyotp.TOTP(secrets[person.login]).now())
         answer = await client.request("GET", "/", (("Accept", "application/json"),))

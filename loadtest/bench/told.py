@@ -12,7 +12,8 @@ Figures = dict[str, Any]
 
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 _EDGE = {
-    "edge": "our check",
+    "edge": "our check, four people",
+    "edge_apart": "our check, as many people as connections",
     "lemonldap": "LemonLDAP::NG's handler (nginx, FastCGI, 4 processes)",
     "traefik": "our check, asked by Traefik `forwardAuth`",
     "constant_python": "the same Python server, always 200",
@@ -79,12 +80,13 @@ def _cell(value: object) -> str:
 
 
 def _targets(figures: Figures) -> str:
-    got = summary(figures)
+    got, apart = summary(figures), figures.get("edge", {}).get("edge_apart_vs_constant")
     rows = (
         ("inspected path, everything on, to the bare Master", got["inspect_vs_bare"], "1.0 or more"),
         ("edge to LemonLDAP::NG's handler", got["edge_vs_lemonldap"], "2.0 or more"),
         ("edge to Traefik `forwardAuth`", got["edge_vs_traefik"], "2.0 or more"),
         ("edge to nginx with a constant 200", got["edge_vs_constant"], "0.6 or more"),
+        ("the same, as many people as connections", apart, "0.6 or more"),
         ("two workers to one", got["two_workers"], "1.7 or more"),
         ("added latency, 99th percentile, half load (ms)", got["added_p99_ms"], ""),
     )
