@@ -8,6 +8,9 @@ from typing import Any, Protocol, cast
 import hiredis
 from redis.asyncio.connection import AbstractConnection
 
+_ENOUGH = 8
+"""How many prompt calls go out before the loop tick ends."""
+
 
 class ErrorReply(Exception):
     """The store answered with an error: *text* is its wording, its code first; *lane* is where it came from."""
@@ -21,11 +24,13 @@ class ErrorReply(Exception):
 class Call(Protocol):
     """A call that is under way. *deadline_s* and *sent_s* (0: not yet) are the loop's time.
 
-    What becomes of it is told once: the reply, an ErrorReply, or why there is none.
+    What becomes of it is told once: the reply, an ErrorReply, or why there is none. *prompt*: its process does little
+    beside such calls, so that the store should begin with some while the others are still made.
     """
 
     deadline_s: float
     sent_s: float
+    prompt: bool
 
     @property
     def done(self) -> bool:
@@ -45,6 +50,7 @@ class Waiting:
     """A command, and the future that gets its answer."""
 
     __slots__ = ("_packed", "answer", "deadline_s", "sent_s")
+    prompt = False
 
     def __init__(self, packed: bytes, answer: "asyncio.Future[Any]", deadline_s: float) -> None:
         self._packed = packed
@@ -113,6 +119,8 @@ class Lane(asyncio.Protocol):
         self._unsent.append(call)
         if len(self._unsent) == 1:
             self._loop.call_soon(self._flush)
+        elif call.prompt and len(self._unsent) >= _ENOUGH:
+            self._flush()
 
     def _flush(self) -> None:
         # Whoever gave up before the call travelled has not made it.

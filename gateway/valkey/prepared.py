@@ -72,6 +72,7 @@ class Joint:
     no future stand between, since there may be one of these for every request."""
 
     __slots__ = ("_began_s", "_prepared", "deadline_s", "done", "listeners", "sent_s")
+    prompt = True
 
     def __init__(self, prepared: Prepared, began_s: float, deadline_s: float, listener: Listener) -> None:
         self._prepared = prepared

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -267,6 +268,26 @@ async def test_calls_of_one_moment_are_made_at_once_by_so_many(client: Store) ->
     # Nor does anybody take over a deadline that comes much sooner than his own.
     told = join(client, prepared, -0.1), join(client, prepared)
     assert await asyncio.gather(*told) == [b"1", b"1"]
+
+
+async def test_the_store_begins_with_some_of_many_while_others_are_still_asked(
+    client: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = client._link._lane
+    assert lane is not None
+    written: list[bytes] = []
+    write = lane._transport.write
+    monkeypatch.setattr(
+        lane, "_transport", SimpleNamespace(write=lambda words: (written.append(words), write(words)))
+    )
+    told = [join(client, Prepared("echo", [], [ONCE, number])) for number in range(20)]
+    assert [words.count(b"FCALL") for words in written] == [8, 8]
+    assert await asyncio.gather(*told) == [b"1"] * 20
+    assert [words.count(b"FCALL") for words in written] == [8, 8, 4]
+    written.clear()
+    asked = [asyncio.ensure_future(echo(client, str(number))) for number in range(20)]
+    await asyncio.gather(*asked)
+    assert [words.count(b"FCALL") for words in written] == [20]
 
 
 async def test_what_listens_to_a_call_of_several_does_not_fail_the_others(client: Store) -> None:
