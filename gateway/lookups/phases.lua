@@ -73,22 +73,22 @@ redis.register_function('ecluse_enter', function(keys, args)
   local strict_ms = measures_now(account[3], at_us)
   local has_session, closed = terms.has_session, lookups_closed(standing)
   local stage, expired, address, known, owes, fresh, device = nil, false, '', '', nil, false, ''
-  local seen_ms, fields, first_known = 0, { 'facts', 'seen_ms', 'stepped_ms' }, 4
+  local seen_ms, fields, first_known = 0, { 'facts', 'created_ms', 'seen_ms', 'stepped_ms' }, 5
 
   if has_session and not closed then
     for i = 5, #args do
       fields[#fields + 1] = args[i]
     end
     local session = redis.call('HMGET', keys[3], unpack(fields))
-    local facts = sessions_facts(keys[3], session[1])
-    if facts and facts.app == args[4] and facts.epoch == (account[5] or '0') then
-      local strict, stepped_ms = strict_ms ~= nil, tonumber(session[3] or nil) or 0
+    local facts, created_ms = sessions_facts(keys[3], session[1]), tonumber(session[2] or nil)
+    if facts and created_ms and facts.app == args[4] and facts.epoch == (account[5] or '0') then
+      local strict, stepped_ms = strict_ms ~= nil, tonumber(session[4] or nil) or 0
       local life_ms = terms.life_ms[strict]
       if facts.stage ~= 'full' then
         life_ms = math.min(life_ms, terms.pending_ms)
       end
-      seen_ms = tonumber(session[2] or nil) or facts.created_ms
-      if at_ms - facts.created_ms < life_ms and at_ms - seen_ms < terms.idle_ms[strict] then
+      seen_ms = tonumber(session[3] or nil) or created_ms
+      if at_ms - created_ms < life_ms and at_ms - seen_ms < terms.idle_ms[strict] then
         stage, address, device = facts.stage, facts.address, facts.device
         for i = first_known, #fields do
           known = known .. (session[i] and '1' or '0')
@@ -99,10 +99,10 @@ redis.register_function('ecluse_enter', function(keys, args)
             owes = owed[2]
           end
         end
-        if strict and account[6] and math.max(facts.created_ms, stepped_ms) < strict_ms then
+        if strict and account[6] and math.max(created_ms, stepped_ms) < strict_ms then
           owes = owes or 'posture'
         end
-        fresh = lookups_fresh(session[3], at_ms, terms.step_up_ms, strict_ms)
+        fresh = lookups_fresh(session[4], at_ms, terms.step_up_ms, strict_ms)
       else
         expired = true
       end

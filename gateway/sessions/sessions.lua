@@ -1,27 +1,26 @@
 -- Sessions, parked answers and doors. KEYS[2] of the session functions is the account's hash.
 
--- What its owner's requests do not change of the session at *key*, as one field beside the others, `facts`: every request
--- asks for it, and a field costs the store more than its bytes. Whoever changes one of these fields calls this after it.
--- Returns the text; nil when there is no session.
+-- What the session at *key* is, but for its times, as one field beside the others, `facts`: every request asks for it, and a
+-- field costs the store more than its bytes. Whoever changes one of these fields calls this after it. Returns the text; nil
+-- when there is no session.
 local function sessions_note_facts(key)
-  local told = redis.call('HMGET', key, 'app', 'stage', 'created_ms', 'epoch', 'address', 'device')
-  if not told[1] or not told[3] then
+  local told = redis.call('HMGET', key, 'app', 'stage', 'epoch', 'address', 'device')
+  if not told[1] then
     return nil
   end
-  for i = 1, 6 do
-    told[i] = told[i] or (i == 4 and '0' or '')
+  for i = 1, 5 do
+    told[i] = told[i] or (i == 3 and '0' or '')
   end
   local facts = table.concat(told, '\n')
   redis.call('HSET', key, 'facts', facts)
   return facts
 end
 
+-- The fields that such a text is of; none of them has a line end in it, or it says nothing of any session.
 local sessions_read_facts = remembering(4096, function(text)
-  local app, stage, created_ms, epoch, address, device =
-    string.match(text, '^([^\n]*)\n([^\n]*)\n(%d+)\n(%d+)\n([^\n]*)\n([^\n]*)$')
-  return app and {
-    app = app, stage = stage, created_ms = tonumber(created_ms), epoch = epoch, address = address, device = device,
-  }
+  local app, stage, epoch, address, device =
+    string.match(text, '^([^\n]*)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)$')
+  return app and { app = app, stage = stage, epoch = epoch, address = address, device = device }
 end)
 
 -- What *told*, the field `facts` of the session at *key*, says, by name: '' for what it has not. nil when there is no session.
@@ -183,7 +182,6 @@ do
             return 0
         end
         redis.call('HSET', key, 'invitation', args[3], 'created_ms', whole(now_ms()))
-        sessions_note_facts(key)
         redis.call('PEXPIRE', key, args[4])
         redis.call('PEXPIRE', stem .. 'parked:' .. args[2], args[4])
         return 1

@@ -252,14 +252,11 @@ async def test_the_facts_that_requests_ask_for_are_those_of_the_session(
 
     async def say_the_same(session_id: str) -> None:
         key = f"ecluse:{{{MARTIN.id}}}:session:{session_id}"
-        names = ("app", "stage", "created_ms", "epoch", "address", "device")
+        names = ("app", "stage", "epoch", "address", "device")
         fields = await store.execute("HMGET", key, *names)
         assert await store.execute("HGET", key, "facts") == b"\n".join(each or b"" for each in fields)
 
     opened = await sessions.open(MARTIN.id, APP, Stage.PENDING, RULES, address="192.0.2.7", link=link)
-    await say_the_same(opened.session_id)
-    await store.execute("HSET", f"ecluse:{{{MARTIN.id}}}:session:{opened.session_id}", "created_ms", 1)
-    await sessions.note_invitation(MARTIN.id, opened.session_id, "i7", RULES)
     await say_the_same(opened.session_id)
     full = await sessions.promote(MARTIN.id, opened.session_id, Stage.FULL, RULES, link=link)
     await say_the_same(full.session_id)

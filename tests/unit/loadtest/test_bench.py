@@ -130,7 +130,7 @@ def test_tables_stand_between_the_marks_and_say_what_is_missing(tmp_path: Path) 
     assert text.endswith("## Kept\n")
     assert text.count(told.BEGIN) == text.count(told.END) == 1
     assert "old" not in text
-    assert "| our check |" in text
+    assert "| our check, four people |" in text
     assert "lemonldap, for want of the package" in text
     assert "OSError: no port" in text
     picture = (tmp_path / "performance.svg").read_text("utf-8")
