@@ -105,9 +105,7 @@ def _checks(size: Size) -> Figures:
     for name, package in (("wrk", "wrk"), ("nginx", "nginx-light")):
         if program(name) is None:
             return {"failed": 0, "absent": {name: f"apt-get install {package}"}}
-    # Six processes share the cores here, and a round alone is worth a tenth: many short ones say more.
-    rounds, seconds = 2 * size.rounds + 1, max(1.0, size.seconds * 2 / 3)
-    return edge.measure(rounds, seconds, size.connections, size.edge_processes)
+    return edge.measure(size.rounds, size.seconds, size.connections, size.edge_processes)
 
 
 def _latency(size: Size) -> Figures:

@@ -37,6 +37,9 @@ from loadtest.bench.rounds import Run, ratio, summed, take_turns
 from loadtest.bench.wrk import Wrk
 
 _WARM_S = 1.0
+_TURN_S = 1.0
+_TURNS = 2
+_NEAR = ("edge", "edge_apart", "constant", "constant_python")
 _PATIENCE_S = 15.0
 Absent = dict[str, str]
 
@@ -44,6 +47,8 @@ Absent = dict[str, str]
 def measure(rounds: int, seconds: float, connections: int, processes: int) -> dict[str, Any]:
     """Return requests a second of each side, and the edge's ratios to them; None where a peer is missing.
 
+    The sides that are near each other take turns every second, many times: on a machine whose cores are not its own
+    alone a round says little. The others are far away, and have *rounds* of *seconds*, beside the edge once more.
     *processes* is how many the check has; LemonLDAP::NG's handler has four.
     """
     absent: Absent = {}
@@ -55,10 +60,16 @@ def measure(rounds: int, seconds: float, connections: int, processes: int) -> di
         sides = _sides(stage, children, around, absent)
         for run in sides.values():
             run(_WARM_S, connections)
-        runs = take_turns({name: partial(run, seconds, connections) for name, run in sides.items()}, rounds)
-    told = summed(runs)
-    for name in ("lemonldap", "traefik", "constant", "constant_python", "constant_within"):
-        told[f"edge_vs_{name}"] = ratio(runs["edge"], runs[name]) if name in runs else None
+        near = {name: partial(sides[name], _TURN_S, connections) for name in _NEAR}
+        far = {name: partial(run, seconds, connections) for name, run in sides.items() if name not in _NEAR}
+        runs = take_turns(near, max(2, round(rounds * seconds * _TURNS)))
+        far_runs = take_turns({"edge": partial(sides["edge"], seconds, connections)} | far, rounds)
+    edge_then = far_runs.pop("edge")
+    told = summed(runs | far_runs)
+    for name in ("constant", "constant_python"):
+        told[f"edge_vs_{name}"] = ratio(runs["edge"], runs[name])
+    for name in ("lemonldap", "traefik", "constant_within"):
+        told[f"edge_vs_{name}"] = ratio(edge_then, far_runs[name]) if name in far_runs else None
     told["edge_apart_vs_constant"] = ratio(runs["edge_apart"], runs["constant"])
     return told | {"absent": absent, "processes": processes, "connections": connections}
 

@@ -111,14 +111,14 @@ def wait_until_said(child: Child, word: str, times: int, within_s: float = 60.0)
         time.sleep(0.05)
 
 
-def cookies_of(stage: Stage, port: int, people: Sequence[Professional] = PEOPLE) -> list[str]:
+def cookies_of(stage: Stage, port: int, people: tuple[Professional, ...] = PEOPLE) -> list[str]:
     """Log *people* in through the front proxy on *port*; return the Cookie header of each."""
     secrets, _ = asyncio.run(enrol_people(stage.folder / "ecluse.yaml", people))
     return asyncio.run(_enter(stage, port, people, secrets))
 
 
 async def _enter(
-    stage: Stage, port: int, people: Sequence[Professional], secrets: dict[str, str]
+    stage: Stage, port: int, people: tuple[Professional, ...], secrets: dict[str, str]
 ) -> list[str]:
     found = []
     for person in people:
