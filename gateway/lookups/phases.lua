@@ -93,7 +93,7 @@ redis.register_function('ecluse_enter', function(keys, args)
         for i = first_known, #fields do
           known = known .. (session[i] and '1' or '0')
         end
-        if account[7] and (tonumber(account[7]) or 0) > at_ms then
+        if (tonumber(account[7] or nil) or 0) > at_ms then
           local owed = redis.call('HMGET', keys[2], 'owes_since_ms', 'owes_why')
           if stepped_ms < (tonumber(owed[1] or nil) or 0) then
             owes = owed[2]

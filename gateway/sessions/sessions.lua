@@ -1,9 +1,7 @@
 -- Sessions, parked answers and doors. KEYS[2] of the session functions is the account's hash.
 
--- What the session at *key* is, but for its times, as one field beside the others, `facts`: every request asks for it, and a
--- field costs the store more than its bytes. Whoever changes one of these fields calls this after it. Returns the text; nil
--- when there is no session.
-local function sessions_note_facts(key)
+-- What the session at *key* is, but for its times, as one text; nil when there is no session.
+local function sessions_tell_facts(key)
   local told = redis.call('HMGET', key, 'app', 'stage', 'epoch', 'address', 'device')
   if not told[1] then
     return nil
@@ -11,9 +9,13 @@ local function sessions_note_facts(key)
   for i = 1, 5 do
     told[i] = told[i] or (i == 3 and '0' or '')
   end
-  local facts = table.concat(told, '\n')
-  redis.call('HSET', key, 'facts', facts)
-  return facts
+  return table.concat(told, '\n')
+end
+
+-- Keeps that text as one field beside the others, `facts`: every request asks for it, and a field costs the store more than
+-- its bytes. Whoever changes one of these fields of a session calls this after it.
+local function sessions_note_facts(key)
+  redis.call('HSET', key, 'facts', sessions_tell_facts(key))
 end
 
 -- The fields that such a text is of; none of them has a line end in it, or it says nothing of any session.
@@ -25,8 +27,8 @@ end)
 
 -- What *told*, the field `facts` of the session at *key*, says, by name: '' for what it has not. nil when there is no session.
 local function sessions_facts(key, told)
-  -- One that was opened before there was such a field has none.
-  local text = told or sessions_note_facts(key)
+  -- One that was opened before there was such a field has none; nothing is written before the marker was looked at.
+  local text = told or sessions_tell_facts(key)
   return text and sessions_read_facts(text)
 end
 

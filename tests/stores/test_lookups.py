@@ -227,15 +227,12 @@ async def test_seen_is_refreshed_for_the_session_and_the_credentials_shown(store
     assert await store.execute("HEXISTS", f"{BASE}:session:{SESSION}", "seen_ms") == 1
 
 
-async def test_a_session_of_before_there_were_facts_is_known_and_gets_them(store: Store) -> None:
+async def test_a_session_of_before_there_were_facts_is_known(store: Store) -> None:
     await person(store)
     await session(store)
     assert await field(store, f"session:{SESSION}", "facts") is None
     assert (await ask(store)).stage is Stage.FULL
-    facts = await field(store, f"session:{SESSION}", "facts")
-    assert facts is not None
-    assert facts.startswith(b"dossier\nfull\n")
-    assert (await ask(store)).stage is Stage.FULL
+    assert (await reveal(store, revealing(Charge(opened=patients(1))))).live
 
 
 async def test_a_service_without_session(store: Store) -> None:
